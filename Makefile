@@ -1,0 +1,52 @@
+# Two promises: `make demo` and `make test` work from a bare clone with
+# Python 3.11+, make and the package index. Everything else is convenience.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := backoffice bench migrations reconcile sandbox tests webhooks worker
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: demo test check format bench-ingest bench-nightly clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/trueup demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench-ingest bench-nightly: $(VENV)/.dev
+	$(BIN)/python -m bench.$(patsubst bench-%,%,$@)
+
+# A stamp per lock file: nothing is installed again until the lock changes.
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trueup needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements-embedded.lock pyproject.toml | $(VENV)/.python
+	$(PIP) -r requirements-embedded.lock
+	@$(MAKE) --no-print-directory install
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.python
+	$(PIP) -r requirements-dev.lock
+	@$(MAKE) --no-print-directory install
+	@touch $(VENV)/.runtime $@
+
+# The project itself: editable, with the build tool from the lock instead of a fetched one.
+.PHONY: install
+install:
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+
+clean:
+	rm -rf $(VENV) .trueup build dist
