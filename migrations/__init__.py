@@ -1,1 +1,1 @@
-
+"""Alembic migrations of the database described in `reconcile/tables.py`."""

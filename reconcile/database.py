@@ -1,0 +1,95 @@
+"""PostgreSQL: the engine, sessions, locks and migrations. Nothing is built at import."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def build_engine(database_url: str, *, pool_size: int = 5) -> Engine:
+    """Return an engine for a PostgreSQL url; connections are checked before use.
+
+    Raises ValueError for any other database: there is no second SQL dialect.
+    """
+    url = database_url.replace("postgres://", "postgresql://", 1)
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    if not url.startswith("postgresql+psycopg://"):
+        raise ValueError("TRUEUP_DATABASE_URL must be a PostgreSQL url")
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={
+            "connect_timeout": 5,
+            # A statement that hangs must not hold a worker for ever; migrations set their own.
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+        },
+    )
+
+
+def build_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions; entry points open them as `with sessions.begin() as s`."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def exclusive(engine: Engine, name: str) -> Iterator[bool]:
+    """Hold the named lock across transactions and Stripe calls; yields False when it is taken.
+
+    A session-level advisory lock on a connection of its own: it needs no open transaction, and
+    PostgreSQL lets go of it the moment the holding process dies.
+    """
+    number = {"number": _lock_number(name)}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        taken = bool(connection.scalar(text("select pg_try_advisory_lock(:number)"), number))
+        try:
+            yield taken
+        finally:
+            if taken:
+                connection.execute(text("select pg_advisory_unlock(:number)"), number)
+
+
+def lock_in_transaction(session: Session, name: str) -> None:
+    """Wait for the named lock and hold it until the session's transaction ends."""
+    session.execute(text("select pg_advisory_xact_lock(:number)"), {"number": _lock_number(name)})
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to the newest migration; two processes at once do it one after another."""
+    config = _alembic()
+    with engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
+        connection.execute(text("set local lock_timeout = 0"))
+        connection.execute(
+            text("select pg_advisory_xact_lock(:number)"), {"number": _lock_number("migrate")}
+        )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def pending_migrations(engine: Engine) -> bool:
+    """Return whether the database is behind the migrations that ship with this code."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() != head

@@ -1,0 +1,1 @@
+"""Pure decisions: frozen values in, a decision out. No clock, no IO, no logging, stdlib only."""

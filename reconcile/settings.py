@@ -1,0 +1,190 @@
+"""The one settings class: read once at a process's entry point, frozen, passed on explicitly.
+
+Every setting is an environment variable `TRUEUP_<NAME>`. `TRUEUP_<NAME>_FILE` names a file to read
+the value from instead, which is how container secrets arrive. Nothing else reads the environment.
+"""
+
+import os
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "TRUEUP_"
+
+# The version whose shapes this code reads and writes; pinned on every call (stripe 16.1).
+STRIPE_API_VERSION = "2026-10-28.endive"
+
+
+class _FilesNamedByVariables(PydanticBaseSettingsSource):
+    """Reads `TRUEUP_X_FILE=/run/secrets/x` as the value of `TRUEUP_X`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        value = Path(path).read_text(encoding="utf-8").strip() if path else None
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class Settings(BaseSettings):
+    """All settings, with defaults that suit one machine. Durations are seconds, `_s`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    # --- servers
+    database_url: str = Field(
+        default="",
+        description="PostgreSQL, `postgresql+psycopg://...`. Empty: `trueup up`, `demo` and the "
+        "tests start an embedded one. Needs session-level connections (no transaction pooling).",
+    )
+    redis_url: str = Field(
+        default="", description="Valkey or Redis, `redis://...`. Empty: an embedded Valkey."
+    )
+    data_dir: Path = Field(
+        default=Path(".trueup"), description="Where embedded servers keep their data and logs."
+    )
+
+    # --- Stripe
+    stripe_api_key: SecretStr = Field(
+        default=SecretStr(""), description="Secret or restricted key. Its prefix decides the mode."
+    )
+    stripe_api_base: str = Field(
+        default="https://api.stripe.com", description="Another Stripe, such as `trueup sandbox`."
+    )
+    stripe_account_id: str = Field(
+        default="",
+        description="The account whose events are ours. Empty: only events without an account.",
+    )
+    stripe_timeout_s: float = Field(
+        default=20.0, gt=0, description="Read time-out of one Stripe call."
+    )
+    stripe_requests_per_s: int = Field(
+        default=20, gt=0, description="Shared budget of all processes for Stripe calls."
+    )
+
+    # --- the public door
+    webhook_secrets: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        default_factory=dict,
+        description="Named signing secrets, `main=whsec_...,connect=whsec_...`. An event signed "
+        "with any of them is authentic; empty ones fail closed.",
+    )
+    webhook_tolerance_s: int = Field(
+        default=300, gt=0, description="Largest accepted age of a signature."
+    )
+    webhook_max_body_bytes: int = Field(
+        default=1_048_576, gt=0, description="A larger body is answered 413 and not read."
+    )
+    ready_max_event_age_s: int = Field(
+        default=600, gt=0, description="`/readyz` fails when an unfinished event is older."
+    )
+
+    # --- catalog and roster
+    catalog_path: Path = Field(
+        default=Path("catalog.toml"), description="The catalog file: plans, seat types, prices."
+    )
+    organization_metadata_key: str = Field(
+        default="organization_id",
+        description="Metadata key on a Stripe subscription that names its organization.",
+    )
+    member_metadata_key: str = Field(
+        default="member_id",
+        description="Metadata key on an own-seat subscription that names its member.",
+    )
+    roster_view: str = Field(
+        default="",
+        description="A SQL view `organization_id, seat_type, active` to count from instead of the "
+        "member table, `schema.name`.",
+    )
+    roster_database_url: str = Field(
+        default="", description="The host's database holding `roster_view`. Empty: our own."
+    )
+
+    # --- the worker
+    hint_lease_s: float = Field(
+        default=20.0, gt=0, description="A hinted event that nobody took is hinted again after it."
+    )
+    job_timeout_s: float = Field(
+        default=90.0,
+        gt=0,
+        description="A job that runs longer is stopped with its worker; its events come due again.",
+    )
+    relay_poll_s: float = Field(
+        default=0.2, gt=0, description="How often the relay looks when nothing notified it."
+    )
+    relay_batch: int = Field(default=500, gt=0, description="Work keys hinted in one go.")
+    retry_max_attempts: int = Field(
+        default=12, gt=0, description="Tries before an event becomes a dead letter."
+    )
+    retry_base_s: float = Field(default=2.0, gt=0, description="First delay; it doubles each try.")
+    retry_cap_s: float = Field(default=3600.0, gt=0, description="Longest delay between tries.")
+    settling_window_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long after a write of ours a difference is still believed to be on its "
+        "way, and waited for.",
+    )
+
+    # --- the schedule
+    nightly_at: time = Field(default=time(2, 30), description="When the nightly run starts, UTC.")
+    nightly_writes: bool = Field(
+        default=False, description="Off: the nightly run only says what it would have done."
+    )
+    gap_audit_at: time = Field(default=time(4, 0), description="When the gap audit starts, UTC.")
+    keep_events_days: int = Field(
+        default=90, ge=31, description="Finished events are pruned after it; Stripe keeps 30 days."
+    )
+
+    # --- logs
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="`console` is for people at a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe line that is written."
+    )
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _parse_named_secrets(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        named = [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
+        pairs = [part.partition("=") for part in named]
+        if wrong := [name for name, equals, _ in pairs if not equals]:
+            raise ValueError(f"expected name=secret, found {len(wrong)} without a name")
+        if len({name for name, _, _ in pairs}) != len(pairs):
+            raise ValueError("two webhook secrets have the same name")
+        return {name.strip(): secret.strip() for name, _, secret in pairs}
+
+    @property
+    def livemode(self) -> bool:
+        """True for a live key (`sk_live_`, `rk_live_`); events of the other mode are not ours."""
+        return self.stripe_api_key.get_secret_value()[3:].startswith("live_")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments win, then variables, then files named by variables."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _FilesNamedByVariables(settings_cls)
