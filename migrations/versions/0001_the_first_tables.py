@@ -160,7 +160,6 @@ def upgrade() -> None:
             "run_id", "organization_id", "seat_type", name=op.f("pk_nightly_counts")
         ),
         prefixes=["UNLOGGED"],
-        prefixes=["UNLOGGED"],
     )
     op.create_table(
         "nightly_seen",
@@ -180,7 +179,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "run_id", "subscription_id", "item_id", name=op.f("pk_nightly_seen")
         ),
-        prefixes=["UNLOGGED"],
         prefixes=["UNLOGGED"],
     )
     op.create_table(
