@@ -1,0 +1,1 @@
+"""The tests mirror the source; stories and faults go through all of it."""

@@ -1,0 +1,1 @@
+"""The command, the embedded servers and the doctor."""

@@ -1,0 +1,1 @@
+"""What is killed, lost, doubled or late."""

@@ -1,0 +1,1 @@
+"""The pure decisions, row by row."""

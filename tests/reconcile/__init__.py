@@ -1,0 +1,1 @@
+"""Orchestration, store and Stripe calls, on real PostgreSQL and the sandbox."""

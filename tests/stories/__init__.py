@@ -1,0 +1,1 @@
+"""One lifecycle a file, read like the manual."""

@@ -1,0 +1,1 @@
+"""What tests share: factories with valid defaults, and helpers that speak real HTTP."""

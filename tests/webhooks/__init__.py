@@ -1,0 +1,1 @@
+"""The public door, through real HTTP."""

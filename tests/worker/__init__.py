@@ -1,0 +1,1 @@
+"""Relay, queues, jobs and schedule, on real Valkey."""
