@@ -14,9 +14,10 @@ TIMEOUT_S = 30
 def signature(body: bytes, *, secret: str = SECRET, at: float | None = None) -> str:
     """The `Stripe-Signature` header of these raw bytes."""
     timestamp = int(time.time() if at is None else at)
-    return WebhookSignature.generate_signature_header(
+    header: str = WebhookSignature.generate_signature_header(
         body.decode("utf-8"), secret, timestamp=timestamp
     )
+    return header
 
 
 def post_event(
