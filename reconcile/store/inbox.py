@@ -1,0 +1,145 @@
+"""The inbox's way in: what Stripe sent, what a gap audit found, and our own requests.
+
+Working the rows off is `store.work`'s. Nothing here decides; rows arrive decided.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection, insert, text
+from sqlalchemy.orm import Session
+
+from reconcile.envelope import InboxRow
+from reconcile.tables import events
+
+_COLUMNS = {
+    "id": "text",
+    "source": "text",
+    "kind": "text",
+    "type": "text",
+    "api_version": "text",
+    "livemode": "boolean",
+    "stripe_account": "text",
+    "secret_name": "text",
+    "stripe_created_at": "timestamptz",
+    "object_id": "text",
+    "subscription_id": "text",
+    "customer_id": "text",
+    "organization_id": "text",
+    "work_key": "text",
+    "payload": "bytea",
+    "state": "text",
+    "reason": "text",
+    "deliveries": "integer",
+}
+_NAMES = ", ".join(_COLUMNS)
+# Bodies travel in binary: as text they would be hex, twice the size.
+_ARRAYS = ", ".join(
+    f"%({name}){'b' if kind == 'bytea' else 's'}::{kind}[]" for name, kind in _COLUMNS.items()
+)
+# Law 2 in one statement: a redelivery makes an unfinished row due now, and is only counted on a
+# finished one. `least` leaves a row alone that is due already, and so in its place in the line.
+_ACCEPT = f"""
+insert into events ({_NAMES}, received_at, last_delivered_at, due_at, finished_at)
+select {_NAMES}, now(), now(),
+    case when state = 'pending' then now() end,
+    case when state <> 'pending' then now() end
+from unnest({_ARRAYS}) as arrived ({_NAMES})
+on conflict (id) do update set
+    deliveries = events.deliveries + excluded.deliveries,
+    last_delivered_at = excluded.last_delivered_at,
+    due_at = case when events.state = 'pending' then least(events.due_at, now())
+        else events.due_at end
+"""  # noqa: S608 - only the names and types above are put together
+
+
+def accept(connection: Connection, rows: Sequence[InboxRow]) -> None:
+    """Store the rows in one statement, each once: on an autocommit connection it is durable after.
+
+    The same event twice, in `rows` or in the table, is one row whose deliveries are counted.
+    Always in the order of their ids, so that two writers at once cannot lock each other out.
+    """
+    unique: dict[str, InboxRow] = {}
+    deliveries: dict[str, int] = {}
+    for row in rows:
+        unique.setdefault(row.id, row)
+        deliveries[row.id] = deliveries.get(row.id, 0) + 1
+    ordered = [unique[event_id] for event_id in sorted(unique)]
+    if not ordered:
+        return
+    arrays: dict[str, list[object]] = {
+        name: [getattr(row, name) for row in ordered] for name in _COLUMNS if name != "deliveries"
+    }
+    arrays["deliveries"] = [deliveries[row.id] for row in ordered]
+    connection.exec_driver_sql(_ACCEPT, arrays)
+
+
+def add_request(  # noqa: PLR0913 - the values of one row, all by name
+    session: Session,
+    *,
+    type: str,  # noqa: A002 - the inbox's own word
+    work_key: str,
+    payload: Mapping[str, object],
+    due_at: datetime,
+    organization_id: str | None = None,
+) -> str:
+    """Add work that is not Stripe's (`trueup.roster.changed`, ...) and return the row's `tru_` id.
+
+    In the same transaction as the change it reports: one is never there without the other. A
+    caller who does the work itself gives a `due_at` after its own lease, so that a crash of it
+    leaves a row that comes due.
+    """
+    request_id = f"tru_{uuid.uuid4().hex}"
+    scope, _, named = work_key.partition(":")
+    session.execute(
+        insert(events).values(
+            id=request_id,
+            source="request",
+            kind="request",
+            type=type,
+            object_id=named,
+            subscription_id=named if scope == "sub" else None,
+            customer_id=named if scope == "cus" else None,
+            organization_id=named if scope == "org" else organization_id,
+            work_key=work_key,
+            payload=orjson.dumps(payload),
+            due_at=due_at,
+        )
+    )
+    return request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far behind the workers are."""
+
+    unfinished: int
+    oldest_age_s: float | None
+
+
+# Counting stops at a page: readiness asks whether there is a backlog, not how many millions.
+_BACKLOG_COUNTED = 10_000
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Return the unfinished rows (counted up to 10,000) and the age of the oldest event's arrival.
+
+    Our own requests have no age here: some are dated ahead on purpose.
+    """
+    found = connection.execute(
+        text(
+            """
+            select
+                (select count(*) from (
+                    select 1 from events where state = 'pending' limit :counted
+                ) as some),
+                (select extract(epoch from now() - min(received_at)) from events
+                    where state = 'pending' and source <> 'request')
+            """
+        ),
+        {"counted": _BACKLOG_COUNTED},
+    ).one()
+    return Backlog(unfinished=found[0], oldest_age_s=None if found[1] is None else float(found[1]))
