@@ -8,7 +8,10 @@ import sys
 import threading
 
 from sandbox.api import build
+from sandbox.control import Doors
+from sandbox.delivery import DeliverySettings
 from sandbox.server import Server
+from sandbox.world import World
 
 
 def main() -> int:
@@ -16,15 +19,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
     parser.add_argument("--port", type=int, default=12111, help="0 picks a free port")
+    parser.add_argument(
+        "--retry-scale",
+        type=float,
+        default=1.0,
+        help="share of Stripe's waits between webhook attempts (0 is at once)",
+    )
     options = parser.parse_args()
-    application = build()
+    doors = Doors(World(), DeliverySettings(retry_scale=options.retry_scale))
+    application = build(doors)
     server = Server(options.host, options.port, application.handle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     sys.stdout.write(f"sandbox listening on http://{options.host}:{server.port}\n")
     sys.stdout.flush()
+    doors.start()
     with server:
         server.serve_forever(poll_interval=0.1)
+    doors.stop()
     return 0
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sandbox import account, balance, customers, payment_methods
 from sandbox.app import Application
+from sandbox.control import Doors
 from sandbox.render import Include
-from sandbox.routes import Layer, Route
+from sandbox.routes import Route
 from sandbox.world import World
 
 
-def build(world: World | None = None, layers: Sequence[Layer] = ()) -> Application:
-    """The application on a fresh world; `layers` are put around it, outermost first."""
-    return Application(world or World(), all_routes(), all_includes(), layers)
+def build(doors: Doors | None = None) -> Application:
+    """The application on a fresh world, or on the world that the doors stand around."""
+    doors = doors or Doors(World())
+    routes = [*all_routes(), *doors.routes]
+    return Application(doors.world, routes, all_includes(), doors.layers)
 
 
 def all_routes() -> list[Route]:

@@ -84,7 +84,8 @@ class Application:
 
 def validated(route: Route, values: dict[str, Any]) -> dict[str, Any]:
     """Typed parameters, or the error for the first that is unknown, wrong or not implemented."""
-    params = schema(route.schema or "BalanceRetrieveParams").validate(values)
+    known_by = route.schema or "BalanceRetrieveParams"
+    params = (schema(known_by) if isinstance(known_by, str) else known_by).validate(values)
     if route.accepts is not None:
         known = {"expand", *route.accepts.split()}
         for name in params:

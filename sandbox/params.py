@@ -77,6 +77,11 @@ def schema(name: str) -> Schema:
     return _of_class(getattr(importlib.import_module(path), plain))
 
 
+def strings(*names: str) -> Schema:
+    """The schema of a call that no SDK class describes: optional strings."""
+    return Schema({name: _string for name in ("expand", *names)}, ())
+
+
 @cache
 def _of_class(cls: Any) -> Schema:
     checks: dict[str, Check] = {}

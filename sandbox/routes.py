@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.errors import no_such
+from sandbox.params import Schema
 from sandbox.store import Obj
 from sandbox.world import Origin, World
 
@@ -79,13 +80,14 @@ Handler = Callable[[Context], "Obj | bytes"]
 class Route:
     """One call: `path` has `:name` parts; `schema` names the SDK's parameter class.
 
+    Calls that only the Stripe CLI knows have no such class and bring a `Schema` of their own.
     `accepts` lists the parameters this stand-in implements ("" is none, None is all).
     """
 
     method: str
     path: str
     handler: Handler
-    schema: str | None = None
+    schema: str | Schema | None = None
     accepts: str | None = None
     raw: bool = False  # JSON in and out, no key: the sandbox's own doors
     own_units: bool = False  # the handler opens its units itself

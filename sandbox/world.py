@@ -43,6 +43,8 @@ TABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("test_helpers.test_clock", "clock", ()),
     ("event", "evt", ("type",)),
     ("webhook_endpoint", "we", ()),
+    ("v2.core.event", "evt_test", ()),
+    ("v2.core.event_destination", "ed_test", ()),
 )
 
 
