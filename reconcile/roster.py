@@ -1,0 +1,139 @@
+"""Who counts: the active members of an organization by seat type, after the plan's rule.
+
+Counts come from our own member table or from the host's view, never a mixture, and never a guess:
+what cannot be read is a `problem` that stops every write. Changing a member is `activation`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from reconcile.catalog import Catalog
+from reconcile.database import build_engine
+from reconcile.errors import TrueupError
+from reconcile.settings import Settings
+from reconcile.store import roster as store
+from reconcile.store import roster_view
+from reconcile.store.roster import Organization
+
+
+class RosterUnreadable(TrueupError):  # noqa: N818 - named like the others in errors.py
+    """The host's roster view cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The active count of every seat type of the plan, or why there is none."""
+
+    by_seat_type: Mapping[str, int] | None
+    problem: str | None = None
+
+    def of(self, seat_type: str) -> int | None:
+        """Return one seat type's active count; None when the roster could not be read."""
+        return None if self.by_seat_type is None else self.by_seat_type[seat_type]
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """The host's view, and the engine of the database it lives in (None: our own)."""
+
+    name: str
+    engine: Engine | None
+
+    @contextmanager
+    def connection(self, session: Session) -> Iterator[Connection]:
+        """A connection to read the view with; the session's own where it lives in our database."""
+        if self.engine is None:
+            # A view that fails must not take the caller's transaction with it.
+            with session.begin_nested():
+                yield session.connection()
+        else:
+            with self.engine.connect() as connection:
+                yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Counts active members from our own tables, or from the host's view where one is set."""
+
+    catalog: Catalog
+    view: HostView | None = None
+
+    def check(self, session: Session) -> None:
+        """Raise RosterUnreadable when the host's view is missing or has the wrong columns."""
+        if self.view is None:
+            return
+        try:
+            with self.view.connection(session) as connection:
+                problem = roster_view.problem_of(connection, self.view.name)
+        except (SQLAlchemyError, ValueError) as error:
+            problem = _first_line(error)
+        if problem:
+            raise RosterUnreadable(problem)
+
+    def counts(self, session: Session, organization_id: str) -> Counts:
+        """Return the active count of each seat type of the organization's plan.
+
+        Only `active` members count (B12), and an Owner only where the plan gives them a seat (C2).
+        """
+        found = store.organization(session, organization_id)
+        if found is None:
+            return Counts(by_seat_type=None, problem=f"no organization {organization_id} imported")
+        plan = self.catalog.plan(found.plan)
+        if self.view is None:
+            active = store.active_counts(
+                session, organization_id, owner_takes_seat=plan.rules.owner_takes_seat
+            )
+        else:
+            try:
+                active = self._read_view(session, self.view, organization_id)
+            except RosterUnreadable as error:
+                return Counts(by_seat_type=None, problem=error.detail)
+        return _by_plan(active, found, frozenset(plan.rules.seat_types))
+
+    def _read_view(self, session: Session, view: HostView, organization_id: str) -> dict[str, int]:
+        try:
+            with view.connection(session) as connection:
+                rows = roster_view.counts_of(connection, view.name, organization_id)
+        except SQLAlchemyError as error:
+            raise RosterUnreadable(_first_line(error)) from error
+        if unsound := [row.seat_type for row in rows if not row.sound]:
+            raise RosterUnreadable(
+                f"the view {view.name} has no usable `active` for {', '.join(sorted(unsound))} "
+                f"of {organization_id}"
+            )
+        return {row.seat_type: row.active for row in rows}
+
+
+def _by_plan(
+    active: Mapping[str, int], organization: Organization, seat_types: frozenset[str]
+) -> Counts:
+    strangers = sorted(name for name, count in active.items() if count and name not in seat_types)
+    if strangers:
+        return Counts(
+            by_seat_type=None,
+            problem=f"active members of {organization.id} hold {', '.join(strangers)}, "
+            f"which the plan {organization.plan} does not have",
+        )
+    return Counts(by_seat_type={name: active.get(name, 0) for name in sorted(seat_types)})
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
+def build_roster(settings: Settings, catalog: Catalog) -> Roster:
+    """Return the roster that the settings ask for.
+
+    Raises ValueError for a view name that is not `name` or `schema.name`.
+    """
+    if not settings.roster_view:
+        return Roster(catalog)
+    roster_view.quoted(settings.roster_view)
+    url = settings.roster_database_url
+    engine = build_engine(url, pool_size=2) if url else None
+    return Roster(catalog, HostView(settings.roster_view, engine))
