@@ -1,0 +1,373 @@
+"""Every call to Stripe, and nothing else: requests out, frozen values in, errors translated.
+
+The only module of this package that imports the SDK. It uses the SDK's transport (`raw_request`)
+and reads plain JSON: no SDK object leaves this file. Each call takes a slot of the shared budget
+first. The SDK itself retries nothing: what to do after an error is decided in `errors` and, where
+money moves, in `adjusting`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import stripe
+
+from reconcile import stripe_shapes as shapes
+from reconcile.errors import (
+    CardDeclined,
+    OutcomeUnknown,
+    Permanent,
+    StripeGone,
+    StripeKeyRefused,
+    StripeRateLimited,
+    StripeRejected,
+    StripeUnavailable,
+)
+from reconcile.settings import STRIPE_API_VERSION, Settings
+from reconcile.stripe_shapes import InvoiceLine, Json, StripeInvoice, StripeSubscription
+
+PAGE = 100  # the most a Stripe list gives in one answer
+MOST_PAGES = 100  # of any list read whole; a subscription has few invoices and items
+CONNECT_TIMEOUT_S = 5.0
+
+
+class Budget(Protocol):
+    """The calls a second that all processes share."""
+
+    def acquire(self, endpoint: str) -> None:
+        """Take a slot for one call; raises RateLimited when none came within a bounded wait."""
+
+
+class Unbudgeted:
+    """No limit: for tests and for a single process."""
+
+    def acquire(self, endpoint: str) -> None:
+        """Take a slot at once."""
+        del endpoint
+
+
+class FloorBroken(Permanent):
+    """A quantity below the active count was about to be written to Stripe; nothing was sent."""
+
+
+class StoredFailure(OutcomeUnknown):
+    """Stripe replays a server error it stored under this idempotency key: the key is used up."""
+
+
+class TooMuchToRead(Permanent):
+    """A Stripe list has more pages than this reads; nothing was decided from a part of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemUpdate:
+    """One item of an update. `item_id` None adds an item; `price_id` only when it changes.
+
+    The quantity is always sent: with a new price and no quantity Stripe resets it to 1, and
+    without the item's id it adds a second item.
+    """
+
+    item_id: str | None
+    quantity: int
+    price_id: str | None = None
+    floor: int
+
+    def __post_init__(self) -> None:
+        """Hold what Stripe would take but nobody means."""
+        assert self.item_id or self.price_id, "an item needs an id or a price"
+        assert self.quantity >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionUpdate:
+    """One update of a subscription, as it is previewed and as it is written.
+
+    `payment_behavior` is None where nothing is to be paid now.
+    """
+
+    items: tuple[ItemUpdate, ...]
+    proration_behavior: str
+    proration_date: datetime | None = None
+    payment_behavior: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What Stripe answered to a write; `replayed` when it had answered the same key before."""
+
+    subscription: StripeSubscription
+    request_id: str | None
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list, and where the next one starts."""
+
+    subscriptions: tuple[StripeSubscription, ...]
+    has_more: bool
+    last_id: str | None
+
+
+class StripeApi:
+    """The Stripe calls of this service. One instance may be shared by threads."""
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self._budget = budget
+        self._client = stripe.StripeClient(
+            settings.stripe_api_key.get_secret_value() or "sk_missing",
+            stripe_version=STRIPE_API_VERSION,
+            base_addresses={"api": settings.stripe_api_base.rstrip("/")},
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(
+                timeout=(CONNECT_TIMEOUT_S, settings.stripe_timeout_s)
+            ),
+        )
+
+    # --- reads
+
+    def read(self, path: str, /, **params: Any) -> Json:
+        """Return the JSON at a path such as `/v1/account`. Raises the errors of this module."""
+        return self._call("get", path, params)[0]
+
+    def listed(self, path: str, /, **params: Any) -> Iterator[Json]:
+        """Yield every object of a list, page by page. Raises TooMuchToRead past its bound."""
+        params.setdefault("limit", PAGE)
+        for _ in range(MOST_PAGES):
+            page = self.read(path, **params)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["starting_after"] = page["data"][-1]["id"]
+        raise TooMuchToRead(path)
+
+    def subscription(self, subscription_id: str) -> StripeSubscription:
+        """Return the subscription as it is now, all its items. Raises StripeGone."""
+        raw, answer = self._call("get", f"/v1/subscriptions/{subscription_id}", {})
+        return replace(self._whole(raw), fetched_at=answer.at)
+
+    def subscriptions_page(
+        self, after: str | None = None, *, limit: int = PAGE, **filters: Any
+    ) -> Page:
+        """Return one page, newest first. Filters: status, customer, price, test_clock.
+
+        Without `status` Stripe leaves out canceled ones; without `test_clock`, those on one.
+        """
+        if after:
+            filters["starting_after"] = after
+        raw, answer = self._call("get", "/v1/subscriptions", {"limit": limit, **filters})
+        found = tuple(
+            replace(shapes.parse_subscription(each), fetched_at=answer.at) for each in raw["data"]
+        )
+        return Page(
+            subscriptions=found,
+            has_more=raw["has_more"],
+            last_id=found[-1].id if found else None,
+        )
+
+    def invoice(self, invoice_id: str) -> StripeInvoice:
+        """Return the invoice with all its lines, however many pages. Raises StripeGone."""
+        return self._with_all_lines(self.read(f"/v1/invoices/{invoice_id}"))
+
+    def invoices_of(
+        self, subscription_id: str, *, since: datetime | None = None
+    ) -> tuple[StripeInvoice, ...]:
+        """Return a subscription's invoices with all lines, newest first; drafts included."""
+        created = {"created": {"gte": int(since.timestamp())}} if since else {}
+        listed = self.listed("/v1/invoices", subscription=subscription_id, **created)
+        return tuple(self._with_all_lines(raw) for raw in listed)
+
+    def pending_items(self, customer_id: str) -> tuple[InvoiceLine, ...]:
+        """Return the customer's items that wait for the next invoice."""
+        listed = self.listed("/v1/invoiceitems", customer=customer_id, pending=True)
+        return tuple(shapes.parse_pending_item(raw) for raw in listed)
+
+    def preview(self, subscription_id: str, update: SubscriptionUpdate) -> StripeInvoice:
+        """Return the invoice that the update would bring, to the minor unit; nothing changes."""
+        details: dict[str, Any] = {
+            "items": [_item_params(item) for item in update.items],
+            "proration_behavior": update.proration_behavior,
+        }
+        if update.proration_date:
+            details["proration_date"] = int(update.proration_date.timestamp())
+        raw, _ = self._call(
+            "post",
+            "/v1/invoices/create_preview",
+            {"subscription": subscription_id, "subscription_details": details},
+        )
+        return self._with_all_lines(raw)
+
+    def test_clock_now(self, test_clock_id: str) -> datetime:
+        """Return the time on a test clock."""
+        raw = self.read(f"/v1/test_helpers/test_clocks/{test_clock_id}")
+        return datetime.fromtimestamp(raw["frozen_time"], UTC)
+
+    def events_page(
+        self,
+        after: str | None = None,
+        *,
+        types: Sequence[str] = (),
+        since: datetime | None = None,
+        limit: int = PAGE,
+    ) -> tuple[tuple[Json, ...], bool]:
+        """Return one page of Stripe's events, newest first, and whether there are more.
+
+        Stripe takes at most 20 types and keeps events for 30 days.
+        """
+        assert len(types) <= 20
+        params: dict[str, Any] = {"limit": limit}
+        if types:
+            params["types"] = list(types)
+        if since:
+            params["created"] = {"gte": int(since.timestamp())}
+        if after:
+            params["starting_after"] = after
+        page = self.read("/v1/events", **params)
+        return tuple(page["data"]), bool(page["has_more"])
+
+    # --- writes
+
+    def update_subscription(
+        self,
+        subscription_id: str,
+        update: SubscriptionUpdate,
+        *,
+        adjustment_id: str,
+        idempotency_key: str,
+    ) -> Written:
+        """Write the update and its trace in one call. Law 6: the floor is asserted right here.
+
+        Raises FloorBroken (nothing sent), CardDeclined (nothing changed), OutcomeUnknown,
+        StoredFailure, StripeRejected, StripeGone, StripeRateLimited.
+        """
+        for item in update.items:
+            if item.quantity < item.floor:
+                raise FloorBroken(
+                    f"{subscription_id} {item.item_id or item.price_id}: "
+                    f"{item.quantity} seats for {item.floor} active"
+                )
+        params: dict[str, Any] = {
+            "items": [_item_params(item) for item in update.items],
+            "proration_behavior": update.proration_behavior,
+            "metadata": {shapes.TRACE: adjustment_id},
+        }
+        if update.proration_date:
+            params["proration_date"] = int(update.proration_date.timestamp())
+        if update.payment_behavior:
+            params["payment_behavior"] = update.payment_behavior
+        raw, answer = self._call(
+            "post",
+            f"/v1/subscriptions/{subscription_id}",
+            params,
+            idempotency_key=idempotency_key,
+        )
+        return Written(
+            subscription=replace(self._whole(raw), fetched_at=answer.at),
+            request_id=answer.request_id,
+            replayed=answer.replayed,
+        )
+
+    def create_portal_session(self, customer_id: str, *, return_url: str) -> str:
+        """Return the url of a session of Stripe's customer portal (B11)."""
+        raw, _ = self._call(
+            "post",
+            "/v1/billing_portal/sessions",
+            {"customer": customer_id, "return_url": return_url},
+        )
+        return str(raw["url"])
+
+    # --- the one way out
+
+    def _whole(self, raw: Json) -> StripeSubscription:
+        found = shapes.parse_subscription(raw)
+        if found.items_complete:
+            return found
+        items = list(self.listed("/v1/subscription_items", subscription=found.id))
+        return shapes.parse_subscription({**raw, "items": {"data": items, "has_more": False}})
+
+    def _with_all_lines(self, raw: Json) -> StripeInvoice:
+        found = shapes.parse_invoice(raw)
+        if found.lines_complete:
+            return found
+        lines = self.listed(f"/v1/invoices/{found.id}/lines")
+        whole = tuple(shapes.parse_line(line) for line in lines)
+        return replace(found, lines=whole, lines_complete=True)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> tuple[Json, "_Answer"]:
+        self._budget.acquire(f"{method.upper()} {path}")
+        options = {"idempotency_key": idempotency_key} if idempotency_key else {}
+        try:
+            response = self._client.raw_request(method, path, **params, **options)
+        except stripe.StripeError as error:
+            raise _translated(error, writes=idempotency_key is not None) from error
+        data = response.data
+        if not isinstance(data, Mapping):
+            raise shapes.UnreadableShape(path)
+        return data, _Answer.of(response.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the headers of an answer say; `at` is Stripe's clock."""
+
+    at: datetime
+    request_id: str | None
+    replayed: bool
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "_Answer":
+        try:
+            at = parsedate_to_datetime(headers["date"])
+        except (KeyError, ValueError):
+            at = datetime.now(UTC)
+        return cls(at, headers.get("request-id"), _replayed(headers))
+
+
+def _replayed(headers: Mapping[str, str]) -> bool:
+    return (headers.get("idempotent-replayed") or "").lower() == "true"
+
+
+def _item_params(item: ItemUpdate) -> dict[str, Any]:
+    params: dict[str, Any] = {"quantity": item.quantity}
+    if item.item_id:
+        params["id"] = item.item_id
+    if item.price_id:
+        params["price"] = item.price_id
+    return params
+
+
+def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:
+    """Return our own error for one of Stripe's, told by the HTTP status.
+
+    The body names no class reliably: a 409 is an APIError, a 402 need not be about a card.
+    """
+    body = error.json_body if isinstance(error.json_body, Mapping) else {}
+    told = body.get("error")
+    told = told if isinstance(told, Mapping) else {}
+    status = error.http_status
+    message = str(told.get("message") or error.user_message or "")
+    facts: dict[str, Any] = {
+        "code": told.get("decline_code") or told.get("code"),
+        "param": told.get("param"),
+        "http_status": status,
+        "request_id": error.request_id,
+    }
+    if status == 429:
+        return StripeRateLimited(message, **facts)
+    if status in (401, 403):
+        return StripeKeyRefused(message, **facts)
+    if status is None or status >= 500 or status == 409:
+        if not writes:
+            return StripeUnavailable(message, **facts)
+        headers = error.headers or {}
+        return (StoredFailure if _replayed(headers) else OutcomeUnknown)(message, **facts)
+    known: dict[int, type[StripeRejected]] = {402: CardDeclined, 404: StripeGone}
+    return known.get(status, StripeRejected)(message, **facts)
