@@ -150,7 +150,12 @@ class Settings(BaseSettings):
         default=90, ge=31, description="Finished events are pruned after it; Stripe keeps 30 days."
     )
 
-    # --- logs
+    # --- metrics and logs
+    metrics_listen: str = Field(
+        default="",
+        description="`host:port` where this process answers `/metrics`; empty: nowhere. An "
+        "address of its own, so that the public door shows nothing.",
+    )
     log_format: Literal["json", "console"] = Field(
         default="json", description="`console` is for people at a terminal."
     )
