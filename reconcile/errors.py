@@ -134,8 +134,19 @@ class StripeRateLimited(_StripeFacts, RateLimited):
         self.retry_after_s = retry_after_s
 
 
-class JobOverdue(RetryLater):
+class Interrupted(BaseException):
+    """The job was interrupted. No `except Exception` may hold it up."""
+
+    def __str__(self) -> str:
+        return type(self).__doc__ or type(self).__name__
+
+
+class JobOverdue(Interrupted):
     """The job ran longer than it may and was stopped."""
+
+
+class ShuttingDown(Interrupted):
+    """The process was told to stop; the work was given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,7 @@ def _class_of(error: BaseException) -> ErrorClass:
             return ErrorClass.RATE_LIMITED
         case WaitingForRow():
             return ErrorClass.WAITING
-        case RetryLater():
+        case RetryLater() | Interrupted():
             return ErrorClass.RETRY
         # Two processes can meet on a unique index; the second one reads the row the next time.
         case (
@@ -202,7 +213,9 @@ def _fingerprint(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     said = " ".join(str(error).split())
-    line = said if isinstance(error, TrueupError) else f"{type(error).__name__}: {said}"
+    line = (
+        said if isinstance(error, TrueupError | Interrupted) else f"{type(error).__name__}: {said}"
+    )
     return line[:_LONGEST_LINE]
 
 

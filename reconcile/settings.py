@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         gt=0,
         description="A job that runs longer is stopped with its worker; its events come due again.",
     )
+    shutdown_grace_s: float = Field(
+        default=8.0,
+        gt=0,
+        description="After SIGTERM a job may go on for this long; then its events are given back.",
+    )
     relay_poll_s: float = Field(
         default=0.2, gt=0, description="How often the relay looks when nothing notified it."
     )

@@ -1,0 +1,238 @@
+"""The inbox's way through: rows hinted to the queue, claimed by a worker, finished with a line.
+
+`due_at` is the one thing that starts work: the relay pushes it on when it hints a row, a worker
+when it claims one. Whoever dies in between only lets it run out. The database's clock decides.
+Locks on several rows are always taken in the order of their ids, as the inbox's way in does.
+
+A batch is what `claim` returned: the newest event first. Whatever becomes of a batch is recorded on
+the newest; the others were handled with it and say so in `superseded_by` (Law 5).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from reconcile.errors import Classified
+from reconcile.tables import events
+
+# One claim reads at most this many rows; a key with more is claimed again.
+CLAIM_LIMIT = 1000
+
+# What is due later than any hint or lease lasts was dated ahead on purpose.
+_SOON = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedEvent:
+    """An inbox row in the hands of a worker. `attempts` counts this try."""
+
+    id: str
+    kind: str
+    type: str
+    api_version: str | None
+    stripe_created_at: datetime | None
+    error_class: str | None
+    attempts: int
+
+
+def take_due(session: Session, *, limit: int, lease: timedelta) -> list[str]:
+    """Return the work keys of up to `limit` due rows, oldest first, and put them off by `lease`.
+
+    Rows that another relay, a receiver or a worker is writing at this moment are passed over.
+    """
+    picked = (
+        select(events.c.id)
+        .where(
+            events.c.state == "pending",
+            events.c.due_at <= func.now(),
+            events.c.work_key.is_not(None),
+        )
+        .order_by(events.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    taken = session.execute(
+        update(events)
+        .where(events.c.id == picked.c.id)
+        .values(due_at=func.now() + lease)
+        .returning(events.c.work_key, events.c.received_at)
+    ).all()
+    in_order = sorted(taken, key=lambda row: row.received_at)
+    return list(dict.fromkeys(row.work_key for row in in_order))
+
+
+def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedEvent]:
+    """Return the batch of the key, leased to the caller; empty when there is nothing to do now.
+
+    Work starts when a row is due, hinted or left by a worker that died. With it goes every failed
+    row that waits for its next try. A row that somebody dated ahead stays where it is. The caller
+    holds the key's lock.
+    """
+    soon = events.c.due_at <= func.now() + lease
+    found = session.execute(
+        select(events, soon.label("soon"))
+        .where(
+            events.c.work_key == work_key,
+            events.c.state == "pending",
+            soon | events.c.error_class.is_not(None),
+        )
+        .order_by(events.c.id)
+        .limit(CLAIM_LIMIT)
+        .with_for_update()
+    ).all()
+    if not any(row.soon for row in found):
+        return []
+    session.execute(
+        update(events)
+        .where(events.c.id.in_([row.id for row in found]))
+        .values(started_at=func.now(), due_at=func.now() + lease, attempts=events.c.attempts + 1)
+    )
+    newest_first = sorted(
+        found,
+        key=lambda row: (row.stripe_created_at or row.received_at, row.received_at, row.id),
+        reverse=True,
+    )
+    return [
+        ClaimedEvent(
+            id=row.id,
+            kind=row.kind,
+            type=row.type,
+            api_version=row.api_version,
+            stripe_created_at=row.stripe_created_at,
+            error_class=row.error_class,
+            attempts=row.attempts + 1,
+        )
+        for row in newest_first
+    ]
+
+
+def payload_of(session: Session, event_id: str) -> bytes:
+    """Return the raw body of an event, byte for byte."""
+    return bytes(session.scalars(select(events.c.payload).where(events.c.id == event_id)).one())
+
+
+def look_again(session: Session, work_key: str, *, within: timedelta) -> None:
+    """Make the key's untouched rows due again soon: another worker holds the key right now."""
+    session.execute(
+        update(events)
+        .where(
+            events.c.work_key == work_key,
+            events.c.state == "pending",
+            events.c.started_at.is_(None),
+            events.c.due_at.between(func.now() + within, func.now() + _SOON),
+        )
+        .values(due_at=func.now() + within)
+    )
+
+
+def finish(session: Session, batch: Sequence[ClaimedEvent], *, outcome: str) -> None:
+    """Record what was done."""
+    _record(
+        session,
+        batch,
+        state="done",
+        outcome=outcome,
+        reason=None,
+        error_class=None,
+        error_fingerprint=None,
+        finished_at=func.now(),
+    )
+
+
+def postpone(
+    session: Session, batch: Sequence[ClaimedEvent], *, until: datetime, reason: str
+) -> None:
+    """Leave it pending until then; the try is not counted."""
+    _record(
+        session,
+        batch,
+        due_at=until,
+        reason=reason,
+        error_class=None,
+        error_fingerprint=None,
+        attempts=_uncounted(),
+    )
+
+
+def retry(
+    session: Session,
+    batch: Sequence[ClaimedEvent],
+    *,
+    error: Classified,
+    delay: timedelta,
+    counted: bool = True,
+) -> None:
+    """Leave it pending, due again after `delay`, with what went wrong."""
+    attempts = events.c.attempts if counted else _uncounted()
+    _record(session, batch, due_at=func.now() + delay, attempts=attempts, **_told(error))
+
+
+def bury(session: Session, batch: Sequence[ClaimedEvent], *, error: Classified) -> None:
+    """Make it a dead letter: a person looks, and requeues or discards it."""
+    _record(session, batch, state="dead", finished_at=func.now(), **_told(error))
+
+
+def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
+    """Make all of it due now, for another worker; the try is not counted."""
+    ids = [event.id for event in batch]
+    locked = select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id)
+    session.execute(locked.with_for_update())
+    session.execute(
+        update(events)
+        .where(events.c.id.in_(ids), events.c.state == "pending")
+        .values(due_at=func.now(), attempts=_uncounted())
+    )
+
+
+def _told(error: Classified) -> dict[str, str]:
+    return {
+        "reason": error.line,
+        "error_class": str(error.error_class),
+        "error_fingerprint": error.fingerprint,
+    }
+
+
+def _uncounted() -> ColumnElement[int]:
+    return case((events.c.attempts > 0, events.c.attempts - 1), else_=0)
+
+
+def _record(session: Session, batch: Sequence[ClaimedEvent], **values: object) -> None:
+    """Write what became of a batch, only on rows that are pending: a person may have been first."""
+    newest, others = batch[0].id, [event.id for event in batch[1:]]
+    if others:
+        locked = select(events.c.id).where(events.c.id.in_([newest, *others]))
+        session.execute(locked.order_by(events.c.id).with_for_update())
+        session.execute(
+            update(events)
+            .where(events.c.id.in_(others), events.c.state == "pending")
+            .values(state="superseded", superseded_by=newest, finished_at=func.now())
+        )
+    session.execute(
+        update(events).where(events.c.id == newest, events.c.state == "pending").values(values)
+    )
+
+
+def missing(session: Session, event_ids: Sequence[str]) -> set[str]:
+    """Return which of the events are not in the inbox."""
+    known = session.scalars(select(events.c.id).where(events.c.id.in_(event_ids)))
+    return set(event_ids) - set(known)
+
+
+def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
+    """Delete up to `limit` events finished before then and return how many; dead letters stay."""
+    old = (
+        select(events.c.id)
+        .where(
+            events.c.finished_at < func.now() - older_than,
+            events.c.state.in_(["done", "ignored", "superseded"]),
+        )
+        .order_by(events.c.finished_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    deleted = delete(events).where(events.c.id.in_(old)).returning(events.c.id)
+    return len(session.execute(deleted).all())
