@@ -124,10 +124,11 @@ class Backlog:
 _BACKLOG_COUNTED = 10_000
 
 
-def backlog(connection: Connection) -> Backlog:
-    """Return the unfinished rows (counted up to 10,000) and the age of the oldest event's arrival.
+def backlog(connection: Connection, *, hint_lease_s: float) -> Backlog:
+    """Return the unfinished rows (counted up to 10,000) and the age of the oldest nobody took.
 
-    Our own requests have no age here: some are dated ahead on purpose.
+    A row that a worker once started is in its care, and one dated further ahead than a hint's
+    lease was put off on purpose (a lowering at renewal waits for weeks): neither is an age.
     """
     found = connection.execute(
         text(
@@ -135,11 +136,12 @@ def backlog(connection: Connection) -> Backlog:
             select
                 (select count(*) from (
                     select 1 from events where state = 'pending' limit :counted
-                ) as some),
+                ) as counted),
                 (select extract(epoch from now() - min(received_at)) from events
-                    where state = 'pending' and source <> 'request')
+                    where state = 'pending' and started_at is null
+                    and (due_at is null or due_at <= now() + make_interval(secs => :lease)))
             """
         ),
-        {"counted": _BACKLOG_COUNTED},
+        {"counted": _BACKLOG_COUNTED, "lease": hint_lease_s},
     ).one()
     return Backlog(unfinished=found[0], oldest_age_s=None if found[1] is None else float(found[1]))
