@@ -1,12 +1,13 @@
 """The nouns of every decision: frozen values without behaviour of their own.
 
-Facts go in (`SubscriptionFacts`, `SeatFacts`, `PlanRules`), a `Verdict` comes out. Quantities are
-whole seats; A is the active count, Q our quantity, S Stripe's quantity.
+Facts go in (`SubscriptionFacts`, `OrganizationFacts`, `PlanRules`), a `Verdict` comes out.
+Quantities are whole seats; A is the active count, Q our quantity, S Stripe's quantity. What only
+one decision knows lives beside that decision. Nothing here computes, reads or logs.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Flag, StrEnum, auto
 
 
 class SeatPolicy(StrEnum):
@@ -17,6 +18,13 @@ class SeatPolicy(StrEnum):
     OWN_SEAT = "own_seat"
     CONTRACT = "contract"
     INCLUDED = "included"
+
+
+class ContractKind(StrEnum):
+    """When an account manager's approved change of a contract takes effect (A6)."""
+
+    MONTHLY = "monthly"  # from the next billing cycle
+    ANNUAL_UPFRONT = "annual_upfront"  # at once, prorated for the remaining period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +40,55 @@ class SeatTypeRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRules:
+    """What the catalog says of one role of a plan."""
+
+    role: str
+    seat_types: tuple[str, ...] = ()  # the pools a member of this role may take; none: no seat
+    is_owner: bool = False  # exactly one; passed on only by a transfer of ownership (C7)
+    is_admin: bool = False  # counts for "at least one active admin" (B8)
+    changes_roles: bool = False  # may change other members' roles (C6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRules:
     """What the catalog says of a plan; the settings of both decision tables."""
 
     plan: str
     policy: SeatPolicy
     seat_types: Mapping[str, SeatTypeRules]
+    roles: Mapping[str, RoleRules] = field(default_factory=dict)
+    tier: str = ""  # A5: members of one pool are on one tier
+    single_admin: bool = False  # A3
     blocks_invites_in_trial: bool = False  # C4
     restores_quantity: bool = False  # purchased, S differs and S >= A: restore Q, not adopt S
     raises_below_floor: bool = True  # purchased, S < A: raise back, not only report
-    follow_raises: str = "now"  # or "monthly"
-    follow_lowers: str = "renewal"  # or "now"
+    follow_raises: str = "now"  # or "monthly": billed together, on the next invoice
+    follow_lowers: str = "renewal"  # or "now", as a credit
+    contract_kind: ContractKind = ContractKind.MONTHLY
+    contract_removals: bool = False  # A7: an account manager may lower it during the contract
     contract_allows_overage: bool = False  # record the peak and true up instead of refusing
     activates_first: bool = False  # activate, then charge within a minute
 
 
-class Standing(StrEnum):
-    """What a subscription allows, derived once from Stripe's status and flags."""
+class Standing(Flag):
+    """What a subscription's status and flags allow; several may hold, LIVE and DEAD stand alone."""
 
-    LIVE = "live"
-    TRIALING = "trialing"
-    PAST_DUE = "past_due"
-    PAUSED_COLLECTION = "paused_collection"
-    CANCELING = "canceling"
-    DEAD = "dead"  # canceled, unpaid, incomplete, incomplete_expired, paused
+    LIVE = auto()
+    TRIALING = auto()
+    PAST_DUE = auto()
+    PAUSED_COLLECTION = auto()
+    CANCELING = auto()
+    DEAD = auto()  # canceled, unpaid, incomplete, incomplete_expired, paused
+
+
+class ItemProblem(StrEnum):
+    """Why an item of a subscription cannot be the seats of a seat type."""
+
+    METERED = "metered"
+    WRONG_PRICE = "wrong_price"
+    WRONG_CURRENCY = "wrong_currency"
+    DUPLICATE = "duplicate"  # two items claim one seat type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +98,11 @@ class SeatFacts:
     seat_type: str
     active: int | None  # A; None when it could not be read
     quantity: int  # Q
-    stripe_quantity: int | None  # S; None when the item is missing
-    active_before: int | None = None  # A when last read
-    in_flight: int | None = None  # the quantity being written, if any
+    stripe_quantity: int | None  # S; None when the subscription has no such item
+    active_before: int | None = None  # A when last believed
     auto_add: bool = False
-    auto_add_ceiling: int | None = None
-    item_problem: str | None = None  # metered, wrong price, wrong currency
+    auto_add_ceiling: int | None = None  # in seats; a ceiling in money is converted before
+    item_problem: ItemProblem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +120,34 @@ class SubscriptionFacts:
     settling: bool = False  # inside the settling window after a write of ours
     schedule_managed: bool = False
     counts_problem: str | None = None  # why the roster cannot be read, if it cannot
-    member_active: bool | None = None  # own_seat: whether the seat's member is active
+    member_id: str | None = None  # own_seat: whose seat it is
+    member_active: bool | None = None  # own_seat: whether that member is active
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationFacts:
+    """What is decided of an organization beside any one subscription of it."""
+
+    organization_id: str
+    rules: PlanRules
+    active: Mapping[str, int | None]  # A by seat type
+    active_before: Mapping[str, int] = field(default_factory=dict)
+    counts_problem: str | None = None
+    # own_seat: members who are active, and members whose own subscription is live and paid.
+    active_members: frozenset[str] = frozenset()
+    paid_members: frozenset[str] = frozenset()
 
 
 class FindingKind(StrEnum):
-    """Every kind of finding; each has a row in the runbook."""
+    """Every kind of finding; each has a section in the runbook."""
 
     COUNTS_UNREADABLE = "counts_unreadable"
     COUNTS_SUDDENLY_ZERO = "counts_suddenly_zero"
     ITEM_MISSING = "item_missing"
     ITEM_METERED = "item_metered"
     ITEM_WRONG_PRICE = "item_wrong_price"
+    ITEM_WRONG_CURRENCY = "item_wrong_currency"
+    ITEM_DUPLICATE = "item_duplicate"
     SEVERAL_SUBSCRIPTIONS = "several_subscriptions"
     OVER_HARD_CAP = "over_hard_cap"
     ACTIVE_WITHOUT_SUBSCRIPTION = "active_without_subscription"
@@ -112,7 +161,6 @@ class FindingKind(StrEnum):
     STRIPE_BELOW_FLOOR = "stripe_below_floor"
     SEAT_WITHOUT_MEMBER = "seat_without_member"
     MEMBER_WITHOUT_SEAT = "member_without_seat"
-    UNUSED_SEATS = "unused_seats"
     SCHEDULE_BLOCKS_CHANGE = "schedule_blocks_change"
     PAYMENT_DECLINED = "payment_declined"
     INVOICE_DIFFERS_FROM_PREVIEW = "invoice_differs_from_preview"
@@ -123,12 +171,17 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A finding the facts call for. Its subject is the subscription, or one seat type of it."""
+    """A finding the facts call for.
+
+    Its subject is one seat type, one member, or the subscription or organization as a whole.
+    """
 
     kind: FindingKind
     summary: str  # one line: what is wrong, with the counts, and what to do
     seat_type: str | None = None
+    member_id: str | None = None
     urgent: bool = False
+    notify: str | None = None  # who else is told: payer, owner, account_manager
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -142,10 +195,11 @@ class Proration(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """Nothing to write."""
+    """Nothing to write to Stripe."""
 
     reason: str
     adopt: Mapping[str, int] = field(default_factory=dict)  # seat type -> the new Q, adopted from S
+    suggest: Mapping[str, int] = field(default_factory=dict)  # B13: could be reduced to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +216,8 @@ class Change:
     quantities: Mapping[str, int]
     proration: Proration
     reason: str
+    adopt: Mapping[str, int] = field(default_factory=dict)  # other seat types' Q, adopted from S
+    interval: str | None = None  # B10: every item switches to its price of this interval
     at_renewal: bool = False  # written so that the current period keeps what it paid for
     through_schedule: bool = False
 
@@ -173,6 +229,7 @@ class Refuse:
     code: str  # stable, machine-readable: no_free_seat, below_active, past_due, ...
     message: str
     remedies: tuple[str, ...] = ()
+    notify: str | None = None  # who else is told: owner, account_manager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +245,15 @@ Decision = Keep | Wait | Change | Refuse | Review
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What reconciliation decided, and every finding that holds. The rule is named for the log."""
+    """What reconciliation decided, and every finding that holds. The rule is named for the log.
 
-    decision: Decision
+    `judged` are the kinds of finding the facts were good enough to speak about: an open finding
+    of such a kind that was not observed again is gone; one of any other kind stays as it is.
+    """
+
+    decision: Keep | Wait | Change | Review
     rule: str
     observations: tuple[Observation, ...] = ()
+    judged: frozenset[FindingKind] = frozenset()
     block_growth: bool = False  # activations that need a raise are refused until it is resolved
+    believes_counts: bool = True  # False: the counts read must not be remembered as `active_before`
