@@ -115,7 +115,9 @@ class Store:
     def all(self, name: str, by: tuple[str, Any] | None = None) -> Iterator[Obj]:
         """Objects in order of creation, to read only."""
         for object_id in list(self.tables[name].ids(by)):
-            yield self.need(name, object_id)
+            found = self.get(name, object_id)
+            if found is not None:  # `order` keeps the place of deleted ones
+                yield found
 
     def put(self, obj: Obj, *events: str) -> Obj:
         """Store a new or changed object and note the events; returns what is stored."""

@@ -22,6 +22,7 @@ from stripe import ListObject, Plan
 from stripe._object_classes import OBJECT_CLASSES, V2_OBJECT_CLASSES
 from stripe._stripe_object import StripeObject, UntypedStripeObject
 from stripe.events._event_classes import get_v2_event_class
+from stripe.v2._deleted_object import DeletedObject
 
 # Real answers carry these although the SDK has no annotation for them: `total_count` of embedded
 # lists and `quantity` of subscriptions are in Stripe's recorded answers, `plan` is its companion.
@@ -44,6 +45,8 @@ def problems(answer: object) -> list[str]:
         return list(_error(answer["error"]))
     if "object" not in answer and "data" in answer:
         return list(_v2_list(answer))
+    if answer.keys() == {"id", "object"} and answer["object"] in V2_OBJECT_CLASSES:
+        return list(_fields(answer, DeletedObject, "$"))
     return list(_resource(answer, "$"))
 
 
