@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from reconcile.catalog import Catalog
 from reconcile.database import build_engine
 from reconcile.errors import TrueupError
+from reconcile.policy.values import PlanRules
 from reconcile.settings import Settings
 from reconcile.store import roster as store
 from reconcile.store import roster_view
@@ -78,7 +79,8 @@ class Roster:
     def counts(self, session: Session, organization_id: str) -> Counts:
         """Return the active count of each seat type of the organization's plan.
 
-        Only `active` members count (B12), and an Owner only where the plan gives them a seat (C2).
+        Only `active` members count (B12), and none whose role takes no seat (C2). The host's view
+        has done the counting itself.
         """
         found = store.organization(session, organization_id)
         if found is None:
@@ -86,7 +88,7 @@ class Roster:
         plan = self.catalog.plan(found.plan)
         if self.view is None:
             active = store.active_counts(
-                session, organization_id, owner_takes_seat=plan.rules.owner_takes_seat
+                session, organization_id, seatless_roles=seatless_roles(plan.rules)
             )
         else:
             try:
@@ -107,6 +109,11 @@ class Roster:
                 f"of {organization_id}"
             )
         return {row.seat_type: row.active for row in rows}
+
+
+def seatless_roles(rules: PlanRules) -> frozenset[str]:
+    """Return the roles that take no seat of any type."""
+    return frozenset(role.role for role in rules.roles.values() if not role.seat_types)
 
 
 def _by_plan(

@@ -4,7 +4,7 @@ Whoever checks a count and then writes a member, or lowers a quantity, does both
 `lock_organization` in one transaction. No rule is decided in here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, func, select, text, update
@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 
 from reconcile.database import lock_in_transaction
 from reconcile.tables import auto_add, members, organizations
-
-OWNER = "owner"  # the one role that a plan may exempt from seats (C2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,34 +66,30 @@ def lock_roster(session: Session) -> None:
 
 def organization(session: Session, organization_id: str) -> Organization | None:
     """Return the organization, or None when it was never imported."""
-    found = session.execute(
-        select(organizations).where(organizations.c.id == organization_id)
-    ).one_or_none()
-    return None if found is None else _organization(found._mapping)
+    found = session.execute(select(organizations).where(organizations.c.id == organization_id))
+    return _organization(found.mappings().one_or_none())
 
 
 def organization_of_customer(session: Session, customer_id: str) -> Organization | None:
     """Return the organization that pays as this Stripe customer, or None."""
-    found = session.execute(
-        select(organizations).where(organizations.c.stripe_customer_id == customer_id)
-    ).one_or_none()
-    return None if found is None else _organization(found._mapping)
+    of_customer = organizations.c.stripe_customer_id == customer_id
+    found = session.execute(select(organizations).where(of_customer))
+    return _organization(found.mappings().one_or_none())
 
 
-def _organization(row: RowMapping) -> Organization:
+def _organization(row: RowMapping | None) -> Organization | None:
+    if row is None:
+        return None
     return Organization(**{name: row[name] for name in Organization.__slots__})
 
 
 def member(session: Session, organization_id: str, member_id: str) -> Member | None:
     """Return the member, or None when there is none of this id in the organization."""
-    found = session.execute(
-        select(members).where(
-            members.c.organization_id == organization_id, members.c.id == member_id
-        )
-    ).one_or_none()
-    if found is None:
+    this = (members.c.organization_id == organization_id, members.c.id == member_id)
+    row = session.execute(select(members).where(*this)).mappings().one_or_none()
+    if row is None:
         return None
-    return Member(**{name: found._mapping[name] for name in Member.__slots__})
+    return Member(**{name: row[name] for name in Member.__slots__})
 
 
 def write_member(session: Session, changed: Member) -> None:
@@ -113,16 +107,18 @@ def write_member(session: Session, changed: Member) -> None:
 
 
 def active_counts(
-    session: Session, organization_id: str, *, owner_takes_seat: bool
+    session: Session, organization_id: str, *, seatless_roles: Collection[str]
 ) -> dict[str, int]:
-    """Return the active members by the seat type they hold (B12: no other status counts)."""
+    """Return the active members by the seat type they hold (B12: no other status counts).
+
+    Members of a role that takes no seat are left out, whatever their row says (C2).
+    """
     counted = select(members.c.seat_type, func.count()).where(
         members.c.organization_id == organization_id,
         members.c.status == "active",
         members.c.seat_type.is_not(None),
+        members.c.role.not_in(seatless_roles),
     )
-    if not owner_takes_seat:
-        counted = counted.where(members.c.role != OWNER)
     return {row[0]: row[1] for row in session.execute(counted.group_by(members.c.seat_type))}
 
 
