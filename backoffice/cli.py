@@ -1,0 +1,77 @@
+"""The `trueup` command: a table of subcommands, each loaded only when it is the one that runs.
+
+No work is done in here. A mistake of the person at the keyboard ends in one sentence and an exit
+code; only a defect of ours shows a traceback. Exit codes: 0 all well, 1 something is wrong, 2 the
+command was misused.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+# name -> (module:command, what it does)
+COMMANDS = {
+    "up": ("backoffice.commands.up:up", "Run everything on this machine, servers included."),
+    "receiver": ("backoffice.commands.run:receiver", "Run the public door for Stripe's webhooks."),
+    "worker": ("backoffice.commands.run:worker", "Run one worker; start as many as you need."),
+    "relay": ("backoffice.commands.run:relay", "Run the relay that hints the queue."),
+    "schedule": ("backoffice.commands.run:schedule", "Run the clock for nightly work."),
+    "sandbox": ("backoffice.commands.run:sandbox", "Run the stand-in for Stripe's API."),
+    "nightly": ("backoffice.commands.nightly:nightly", "Compare Stripe with the members, once."),
+    "migrate": ("backoffice.commands.migrate:migrate", "Bring the database up to date."),
+    "import": (
+        "backoffice.commands.roster:import_roster",
+        "Import members from CSV or JSON Lines.",
+    ),
+    "doctor": ("backoffice.commands.doctor:doctor", "Check Stripe, database, queue and settings."),
+    "demo": ("backoffice.commands.demo:demo", "Play the whole story on this machine and check it."),
+}
+
+
+class Subcommands(click.Group):
+    """Lists the table without importing what is in it, and turns known errors into a sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, from the table."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; errors that a person can act on lose their traceback."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            sentence = import_module("backoffice.commands.explain").explain(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from error
+
+
+@click.group(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trueup", prog_name="trueup")
+def trueup() -> None:
+    """Keep Stripe seat billing true: quantities that agree with the active members.
+
+    Settings are TRUEUP_... variables, or files named by TRUEUP_..._FILE.
+    """
+
+
+def main() -> None:
+    """Entry point of the installed script."""
+    sys.exit(trueup(prog_name="trueup"))

@@ -1,0 +1,47 @@
+"""Which errors are the person's to mend, and the sentence that says so."""
+
+import click
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from backoffice.local.errors import LocalError
+from reconcile.errors import TrueupError
+from reconcile.settings import PREFIX, Settings
+
+
+def explain(error: Exception) -> str | None:
+    """One clear sentence (a log's tail may follow), or None for what is a defect of ours."""
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        return "\n".join(_wrong_settings(error))
+    if isinstance(error, OperationalError):
+        first_line = str(error.orig).strip().partition("\n")[0]
+        return f"the database cannot be reached (TRUEUP_DATABASE_URL): {first_line}"
+    if isinstance(error, LocalError | TrueupError):
+        return str(error)
+    return None
+
+
+def read_settings() -> Settings:
+    """The settings of this process, from its environment."""
+    try:
+        return Settings()
+    except OSError as error:
+        raise click.UsageError(f"a file named by a setting cannot be read: {error}") from error
+
+
+def need(settings: Settings, *names: str) -> None:
+    """Refuse to start without these settings."""
+    for name in names:
+        if not getattr(settings, name):
+            raise click.UsageError(
+                f"{PREFIX}{name.upper()} is not set. `trueup up` starts servers of its own; "
+                "a single process needs to be told where they are."
+            )
+
+
+def _wrong_settings(error: ValidationError) -> list[str]:
+    # Only the message: the value may be a secret.
+    return [
+        f"{PREFIX}{'.'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
+        for one in error.errors(include_input=False, include_url=False)
+    ]

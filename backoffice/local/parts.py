@@ -1,0 +1,63 @@
+"""The project's own processes, as commands: what each is called, how it starts, when it is up."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+from backoffice.local.network import LOOPBACK, accepts, answers_http
+from backoffice.local.processes import Command
+from backoffice.local.servers import Servers
+from reconcile.settings import PREFIX
+
+# A worker finishes its job before it goes; Stripe may take its whole time-out.
+WORKER_STOP_TIMEOUT_S = 40.0
+
+
+def environment(servers: Servers, **settings: str) -> dict[str, str]:
+    """The caller's environment with the servers' urls and these settings, by their plain names."""
+    ours = {"database_url": servers.database_url, "redis_url": servers.redis_url} | settings
+    named = {f"{PREFIX}{name.upper()}": value for name, value in ours.items()}
+    # A file named for a setting that is given here would be a second opinion.
+    inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in named}
+    return inherited | named
+
+
+def receiver(env: Mapping[str, str], port: int) -> Command:
+    """The public door on a loopback port."""
+    return replace(
+        _command("receiver", env, "--port", str(port)),
+        ready=lambda: answers_http(port, "/healthz"),
+    )
+
+
+def worker(env: Mapping[str, str], name: str = "worker") -> Command:
+    """One worker; several need different names."""
+    return replace(_command("worker", env), name=name, stop_timeout_s=WORKER_STOP_TIMEOUT_S)
+
+
+def relay(env: Mapping[str, str]) -> Command:
+    """What hints the queue for every row that is due."""
+    return _command("relay", env)
+
+
+def schedule(env: Mapping[str, str]) -> Command:
+    """What starts the nightly run, the gap audit and the pruning."""
+    return _command("schedule", env)
+
+
+def sandbox(env: Mapping[str, str], port: int, *options: str) -> Command:
+    """The stand-in for Stripe on a loopback port."""
+    return replace(
+        _command("sandbox", env, "--port", str(port), *options), ready=lambda: accepts(port)
+    )
+
+
+def url(port: int) -> str:
+    """The base url of a process on that port."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _command(subcommand: str, env: Mapping[str, str], *arguments: str) -> Command:
+    argv = (sys.executable, "-m", "backoffice", subcommand, *arguments)
+    return Command(name=subcommand, argv=argv, env=env)
