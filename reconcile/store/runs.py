@@ -1,0 +1,78 @@
+"""Runs of the schedule: one row per task and night, so that two schedulers do the work once.
+
+The caller holds the task's lock (`exclusive`); the row says how far the run came, for whoever
+takes over after a crash, and what it did.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from reconcile.tables import runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One night's run of one task."""
+
+    id: int
+    task: str
+    night: date
+    writes: bool
+    state: str
+    cursor: str | None
+    report: Mapping[str, Any]
+    started_at: datetime
+    finished_at: datetime | None
+
+
+def begin(session: Session, task: str, night: date, *, writes: bool) -> Run:
+    """Return the night's run of the task: a new one, or the one that is there already."""
+    session.execute(
+        insert(runs).values(task=task, night=night, writes=writes).on_conflict_do_nothing()
+    )
+    found = session.execute(select(runs).where(runs.c.task == task, runs.c.night == night))
+    return _run(found.mappings().one())
+
+
+def start_over(session: Session, run_id: int, *, writes: bool) -> Run:
+    """Begin the run again from nothing."""
+    values = {"state": "running", "writes": writes, "cursor": None, "report": {}}
+    return _written(
+        session, run_id, **values, started_at=func.now(), seen_at=func.now(), finished_at=None
+    )
+
+
+def advance(session: Session, run_id: int, *, cursor: str | None, report: Mapping[str, Any]) -> Run:
+    """Record how far the run is."""
+    return _written(session, run_id, cursor=cursor, report=report, seen_at=func.now())
+
+
+def finish(session: Session, run_id: int, *, state: str, report: Mapping[str, Any]) -> Run:
+    """Close the run as `done` or `failed`."""
+    return _written(
+        session, run_id, state=state, report=report, seen_at=func.now(), finished_at=func.now()
+    )
+
+
+def latest(session: Session, task: str) -> Run | None:
+    """Return the task's newest run by night, or None."""
+    found = session.execute(
+        select(runs).where(runs.c.task == task).order_by(runs.c.night.desc()).limit(1)
+    )
+    row = found.mappings().one_or_none()
+    return None if row is None else _run(row)
+
+
+def _written(session: Session, run_id: int, **values: object) -> Run:
+    changed = update(runs).where(runs.c.id == run_id).values(**values).returning(runs)
+    return _run(session.execute(changed).mappings().one())
+
+
+def _run(row: RowMapping) -> Run:
+    return Run(**{name: row[name] for name in Run.__slots__})
