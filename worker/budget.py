@@ -1,0 +1,82 @@
+"""The Stripe calls a second that all processes share, counted on the queue's server.
+
+Stripe limits an account, not a process, and punishes bursts with 429 for everybody. Each call
+takes a slot of a moving window first, so that in no second more than the budget leaves, whichever
+process asks. Without the queue's server every process goes on alone with a part of the budget:
+slower, never stopped.
+"""
+
+import random
+import time
+
+import structlog
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis import RedisError
+
+from reconcile import metrics
+from reconcile.errors import RateLimited
+from reconcile.settings import Settings
+from worker.queues import connect
+
+# Stripe's limit for an endpoint that has none of its own: https://docs.stripe.com/rate-limits
+ENDPOINT_PER_S = 25
+
+# How many processes are taken to be at work when they cannot count together.
+ALONE_DIVISOR = 4
+
+# The longest a call waits for its slot; then the work is put off, which frees the worker.
+LONGEST_WAIT_S = 5.0
+
+# While the queue's server is away it is not asked for every call: each asking costs its time-out.
+AWAY_S = 5.0
+
+
+class SharedBudget:
+    """A slot for each Stripe call, shared by all processes with the same queue's server."""
+
+    def __init__(self, settings: Settings, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
+        self._longest_wait_s = longest_wait_s
+        per_s = settings.stripe_requests_per_s
+        self._all = RateLimitItemPerSecond(per_s)
+        self._endpoint = RateLimitItemPerSecond(min(per_s, ENDPOINT_PER_S))
+        self._alone = RateLimitItemPerSecond(max(1, per_s // ALONE_DIVISOR))
+        client = connect(settings)
+        self._shared = MovingWindowRateLimiter(
+            RedisStorage(
+                settings.redis_url,
+                connection_pool=client.connection_pool,
+                key_prefix="trueup:stripe",
+            )
+        )
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._away_until = 0.0
+        self._log = structlog.get_logger()
+
+    def acquire(self, endpoint: str) -> None:
+        """Wait for a slot for one call; raises RateLimited when none came in time."""
+        asked_at = time.monotonic()
+        while not self._try(endpoint):
+            if time.monotonic() - asked_at > self._longest_wait_s:
+                raise RateLimited("the shared budget of Stripe calls is used up", retry_after_s=2.0)
+            # Apart from each other, or all that wait would come back together.
+            time.sleep(random.uniform(0.02, 0.08))  # noqa: S311 - nothing secret about it
+        metrics.BUDGET_WAIT_SECONDS.observe(time.monotonic() - asked_at)
+
+    def _try(self, endpoint: str) -> bool:
+        if time.monotonic() < self._away_until:
+            return self._try_alone()
+        try:
+            # The endpoint first: a slot of the whole budget is not spent on a call that must wait.
+            return self._shared.hit(self._endpoint, "endpoint", endpoint) and self._shared.hit(
+                self._all, "all"
+            )
+        except RedisError as error:
+            self._away_until = time.monotonic() + AWAY_S
+            self._log.warning("the shared budget is away, going on alone", error=str(error))
+            return self._try_alone()
+
+    def _try_alone(self) -> bool:
+        metrics.BUDGET_ALONE.inc()
+        return self._own.hit(self._alone, "alone")

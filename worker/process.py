@@ -1,0 +1,106 @@
+"""`trueup worker`: RQ's worker loop with the jobs run in its own process, under a supervisor.
+
+A fork for each job would be the safer half of RQ, and costs most of the throughput (see
+bench/jobs.py). What the fork was for is done otherwise: a hanging job by an alarm and, when that
+does not help, by the supervisor; a crash by the inbox's rows, which come due again.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import structlog
+from redis import RedisError
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.serializers import JSONSerializer
+from rq.timeouts import BaseDeathPenalty
+from rq.worker.base import WorkerStatus
+
+from reconcile import log, metrics
+from reconcile.services import Services, build_services
+from reconcile.settings import Settings
+from reconcile.work import WorkReport, work_off
+from worker import jobs
+from worker.budget import SharedBudget
+from worker.deadline import Lease
+from worker.queues import NAME, connect
+from worker.supervisor import Supervisor
+
+# RQ blocks for this long less 15 s, and expires a worker's record 60 s after it.
+WORKER_TTL_S = 20
+MAINTENANCE_S = 60
+# Between two signs of life of an idle worker: one blocking read and its time-out, with room.
+IDLE_LEASE_S = 60.0
+
+Work = Callable[[Services, str], WorkReport]
+
+
+class _LeftToUs(BaseDeathPenalty):
+    """RQ's alarm, switched off: a second one of the process would take away `Deadline`'s."""
+
+    def setup_death_penalty(self) -> None:
+        pass
+
+    def cancel_death_penalty(self) -> None:
+        pass
+
+
+class InProcessWorker(SimpleWorker):
+    """RQ's loop at our desk: no fork, our deadline, nothing to be told over pub/sub."""
+
+    death_penalty_class = _LeftToUs
+    max_connection_wait_time = LONGEST_WAIT_S = 5.0
+    desk: jobs.Desk
+
+    def subscribe(self) -> None:
+        """Listen to nobody: anyone on the queue's server could stop jobs by it."""
+
+    def unsubscribe(self) -> None:
+        """There is nothing to end."""
+
+    def heartbeat(self, timeout: int | None = None, pipeline: object | None = None) -> None:
+        """Show the supervisor, then RQ, that the loop turns."""
+        self.desk.lease.renew(IDLE_LEASE_S)
+        super().heartbeat(timeout, pipeline)  # type: ignore[arg-type]
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Take no further job. The one in hand has `shutdown_grace_s` before it is given back."""
+        del signum, frame
+        self._stop_requested = True
+        self.desk.deadline.hurry(self.desk.services.settings.shutdown_grace_s)
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+
+def run_worker(settings: Settings, work: Work, lease: Lease) -> None:
+    """Work until told to stop or until the queue's server is gone; the supervisor's child."""
+    log.configure(settings)
+    metrics.serve(settings)
+    services = build_services(settings, SharedBudget(settings))
+    logger = structlog.get_logger()
+    try:
+        worker = InProcessWorker(
+            [NAME],
+            connection=connect(settings),
+            serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL_S,
+            maintenance_interval=MAINTENANCE_S,
+            log_job_description=False,
+        )
+        worker.desk = jobs.Desk(services=services, lease=lease, work=work)
+        with jobs.at(worker.desk):
+            logger.info("worker started", worker=worker.name)
+            worker.work(logging_level=None)
+    except RedisError as error:
+        logger.warning("the queue's server is away", error=str(error))
+        raise SystemExit(1) from None
+    finally:
+        services.engine.dispose()
+    logger.info("worker ended")
+
+
+def main(settings: Settings, work: Work = work_off) -> None:
+    """Run one supervised worker until SIGTERM or SIGINT."""
+    log.configure(settings)
+    Supervisor(partial(run_worker, settings, work), grace_s=settings.shutdown_grace_s).run()
