@@ -2,4 +2,6 @@
 
 from backoffice.cli import main
 
-main()
+# A process that is spawned rather than forked imports this file again.
+if __name__ == "__main__":
+    main()

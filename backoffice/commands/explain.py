@@ -37,6 +37,8 @@ def need(settings: Settings, *names: str) -> None:
                 f"{PREFIX}{name.upper()} is not set. `trueup up` starts servers of its own; "
                 "a single process needs to be told where they are."
             )
+    if not settings.database_url.startswith(("postgresql", "postgres:")):
+        raise click.UsageError(f"{PREFIX}DATABASE_URL must be a PostgreSQL url")
 
 
 def _wrong_settings(error: ValidationError) -> list[str]:

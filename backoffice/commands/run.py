@@ -15,40 +15,44 @@ HOST = "127.0.0.1"
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def receiver(host: str, port: int) -> None:
     """Run the public door: POST /webhooks/stripe, /healthz, /readyz."""
-    from webhooks.serve import main  # noqa: PLC0415  # each process loads its own part only
-
     settings = read_settings()
     need(settings, "database_url", "redis_url", "webhook_secrets")
+
+    from webhooks.serve import main  # noqa: PLC0415  # each process loads its own part only
+
     main(settings, port, host=host)
 
 
 @click.command()
 def worker() -> None:
     """Run one worker until it is told to stop; it finishes its job first."""
-    from worker.process import main  # noqa: PLC0415  # each process loads its own part only
-
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
+
+    from worker.process import main  # noqa: PLC0415  # each process loads its own part only
+
     main(settings)
 
 
 @click.command()
 def relay() -> None:
     """Run the relay: every row that is due becomes a hint in the queue."""
-    from worker.relay import main  # noqa: PLC0415  # each process loads its own part only
-
     settings = read_settings()
     need(settings, "database_url", "redis_url")
+
+    from worker.relay import main  # noqa: PLC0415  # each process loads its own part only
+
     main(settings)
 
 
 @click.command()
 def schedule() -> None:
     """Run the schedule: nightly reconciliation, gap audit, pruning. Two of them do it once."""
-    from worker.schedule import main  # noqa: PLC0415  # each process loads its own part only
-
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
+
+    from worker.schedule import main  # noqa: PLC0415  # each process loads its own part only
+
     main(settings)
 
 

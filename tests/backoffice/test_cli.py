@@ -1,0 +1,99 @@
+"""The command as a person and a script meet it: quick, one sentence an error, exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from backoffice.cli import COMMANDS, trueup
+
+ROOT = Path(__file__).parent.parent.parent
+TIMEOUT_S = 60
+PROMISED = (
+    "up receiver worker relay schedule sandbox nightly migrate import doctor demo"  # and in order
+)
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `trueup` with only these settings."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TRUEUP_")}
+    return subprocess.run(
+        [sys.executable, "-m", "backoffice", *arguments],
+        env=env | {f"TRUEUP_{name.upper()}": value for name, value in settings.items()},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def test_help_is_quick_and_loads_no_machinery() -> None:
+    started = time.monotonic()
+    done = run("--help")
+    elapsed_s = time.monotonic() - started
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in PROMISED.split())
+    # A third of a second when the machine is idle; the bound is for a busy one.
+    assert elapsed_s < 3
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, backoffice.cli; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    ).stdout.split()
+    assert not {"sqlalchemy", "stripe", "flask", "rq", "pydantic", "rich"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", PROMISED.split())
+def test_every_promised_command_exists_and_explains_itself(name: str) -> None:
+    command = trueup.get_command(click.Context(trueup), name)
+    assert command is not None
+    assert command.help
+    assert COMMANDS[name][1].endswith(".")
+
+
+def test_the_commands_are_the_promised_ones() -> None:
+    assert list(COMMANDS) == PROMISED.split()
+
+
+@pytest.mark.parametrize("name", ["receiver", "worker", "relay", "schedule", "migrate", "nightly"])
+def test_a_missing_setting_is_named(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 2
+    assert "TRUEUP_DATABASE_URL is not set" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named_and_its_value_kept_to_itself() -> None:
+    done = run("migrate", database_url="postgresql://x", webhook_secrets="whsec_secret_without")
+    assert done.returncode == 1
+    assert "TRUEUP_WEBHOOK_SECRETS" in done.stderr
+    assert "whsec_secret_without" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_is_one_sentence() -> None:
+    done = run("migrate", database_url="postgresql://127.0.0.1:1/nobody")
+    assert done.returncode == 1
+    assert "TRUEUP_DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    done = run("migrate", database_url="sqlite:///x.db")
+    assert done.returncode == 2
+    assert "PostgreSQL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_migrate_brings_a_blank_database_up_to_date_and_again(blank_database_url: str) -> None:
+    for _ in range(2):
+        done = run("migrate", database_url=blank_database_url)
+        assert (done.returncode, done.stdout) == (0, "the database is up to date\n")
