@@ -34,6 +34,8 @@ from sandbox.store import Obj
 from sandbox.webhooks import ROLL_OVERLAP_S, Webhooks
 from sandbox.world import World
 
+_RETRY = strings("account", "for_stripecli", "webhook_endpoint")
+
 
 class Doors:
     """What stands between the socket and the API of one world."""
@@ -67,9 +69,7 @@ class Doors:
             *events.ROUTES,
             *webhooks.ROUTES,
             *destinations.ROUTES,
-            Route(
-                "POST", "/v1/events/:id/retry", self._retry, strings("account", "webhook_endpoint")
-            ),
+            Route("POST", "/v1/events/:id/retry", self._retry, _RETRY),
             _control("GET", "faults", self._get_faults),
             _control("POST", "faults", self._post_fault),
             _control("DELETE", "faults", self._delete_faults),
@@ -88,7 +88,11 @@ class Doors:
         )
 
     def _retry(self, ctx: Context) -> Obj:
-        """`POST /v1/events/:id/retry`: what `stripe events resend` calls."""
+        """`POST /v1/events/:id/retry`: what `stripe events resend` calls.
+
+        Stripe sends to the endpoint that is named, or to a listening CLI; with nobody listening
+        it is every endpoint that takes the type.
+        """
         ctx.the("event")
         snapshot = self.world.store.tables["event"].rows[ctx.args["id"]]
         assert isinstance(snapshot, Snapshot), "the event table holds snapshots"

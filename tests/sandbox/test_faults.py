@@ -44,7 +44,8 @@ def test_a_rate_limit_has_its_reason_and_the_sdk_knows_it(api: Api, box: Box) ->
         client(box).v1.customers.create({"email": "a@example.com"})
     assert raised.value.headers is not None
     assert raised.value.headers["Stripe-Rate-Limited-Reason"] == "endpoint-rate"
-    assert raised.value.json_body["error"]["code"] == "rate_limit"  # `.code` stays empty
+    body: Any = raised.value.json_body  # the attribute `code` stays empty here
+    assert body["error"]["code"] == "rate_limit"
     assert customers(api) == 0
 
 
