@@ -27,6 +27,7 @@ class ActivationFacts:
     frees: str | None = None  # the seat type the same operation gives back
     active: int | None = None  # None when it could not be counted
     capacity: int | None = None  # see `capacity`; None: there is no subscription
+    most: int | None = None  # the largest of those quantities: a raise never lowers one of them
     standing: Standing | None = None  # None: there is no subscription
     joining: int = 1  # members activating together: a burst becomes one update (B15)
     organization_in_trial: bool = False
@@ -316,11 +317,12 @@ def _raise(facts: ActivationFacts, proration: Proration) -> Raise | Refuse:
             remedies=("ask your account manager to change the schedule",),
             notify="account_manager",
         )
+    quantity = max(facts.wanted, facts.most or 0)
     return Raise(
         seat_type=facts.seat.seat_type,
-        quantity=facts.wanted,
+        quantity=quantity,
         proration=proration,
-        reason=f"{facts.seat.label} {facts.capacity} -> {facts.wanted} for an activation",
+        reason=f"{facts.seat.label} {facts.capacity} -> {quantity} for an activation",
         activates_first=facts.rules.activates_first,
         through_schedule=facts.schedule_managed,
     )
