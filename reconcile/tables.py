@@ -296,24 +296,28 @@ runs = Table(
     UniqueConstraint("task", "night"),
 )
 
-# What one nightly run saw in Stripe, page by page; compared with `seats` by sets, then emptied.
+# What one nightly run saw in Stripe, one row per item; compared with `seats` by sets, then emptied.
 # Unlogged on purpose: after a crash of the database the pages are read again.
 nightly_seen = Table(
     "nightly_seen",
     metadata,
     Column("run_id", BigInteger, primary_key=True),
     Column("subscription_id", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True, comment="empty for one without items"),
     Column("price_id", Text, nullable=False),
     Column("quantity", Integer),
+    Column("is_seat", Boolean, nullable=False, comment="its price is one of the catalog"),
     Column("status", Text, nullable=False),
     Column("customer_id", Text, nullable=False),
     Column("organization_id", Text, comment="from the subscription's metadata"),
-    Column("plain", Boolean, nullable=False, comment="nothing but the quantities to look at"),
+    Column("cancel_at_period_end", Boolean, nullable=False),
+    Column("collection_paused", Boolean, nullable=False),
+    Column("schedule_id", Text),
+    Column("has_pending_update", Boolean, nullable=False),
     prefixes=["UNLOGGED"],
 )
 
-# Active counts copied from the host's view for the length of a nightly run.
+# Every active count, for the length of a nightly run. Below zero: the host's view has no usable one.
 nightly_counts = Table(
     "nightly_counts",
     metadata,
@@ -321,5 +325,15 @@ nightly_counts = Table(
     Column("organization_id", Text, primary_key=True),
     Column("seat_type", Text, primary_key=True),
     Column("active", Integer, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+
+# What the comparison found: the work of the rest of the run, by work key.
+nightly_differs = Table(
+    "nightly_differs",
+    metadata,
+    Column("run_id", BigInteger, primary_key=True),
+    Column("work_key", Text, primary_key=True),
+    Column("reason", Text, nullable=False, comment="what differs, in a word or two"),
     prefixes=["UNLOGGED"],
 )

@@ -162,20 +162,32 @@ def upgrade() -> None:
         prefixes=["UNLOGGED"],
     )
     op.create_table(
+        "nightly_differs",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("work_key", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="what differs, in a word or two"),
+        sa.PrimaryKeyConstraint("run_id", "work_key", name=op.f("pk_nightly_differs")),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_table(
         "nightly_seen",
         sa.Column("run_id", sa.BigInteger(), nullable=False),
         sa.Column("subscription_id", sa.Text(), nullable=False),
-        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False, comment="empty for one without items"),
         sa.Column("price_id", sa.Text(), nullable=False),
         sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column(
+            "is_seat", sa.Boolean(), nullable=False, comment="its price is one of the catalog"
+        ),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("customer_id", sa.Text(), nullable=False),
         sa.Column(
             "organization_id", sa.Text(), nullable=True, comment="from the subscription's metadata"
         ),
-        sa.Column(
-            "plain", sa.Boolean(), nullable=False, comment="nothing but the quantities to look at"
-        ),
+        sa.Column("cancel_at_period_end", sa.Boolean(), nullable=False),
+        sa.Column("collection_paused", sa.Boolean(), nullable=False),
+        sa.Column("schedule_id", sa.Text(), nullable=True),
+        sa.Column("has_pending_update", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint(
             "run_id", "subscription_id", "item_id", name=op.f("pk_nightly_seen")
         ),
@@ -482,6 +494,7 @@ def downgrade() -> None:
     op.drop_table("runs")
     op.drop_table("organizations")
     op.drop_table("nightly_seen")
+    op.drop_table("nightly_differs")
     op.drop_table("nightly_counts")
     op.drop_index(
         "uq_findings_open", table_name="findings", postgresql_where=sa.text("closed_at is null")
