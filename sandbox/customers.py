@@ -9,7 +9,7 @@ from sandbox.balance import move_balance
 from sandbox.errors import bad_request
 from sandbox.fields import changed, set_fields, set_metadata
 from sandbox.listing import list_page
-from sandbox.payment_methods import attach_to
+from sandbox.payment_methods import attach_to, materialised
 from sandbox.routes import Context, Route
 from sandbox.store import Obj, Row, peek
 from sandbox.world import World
@@ -57,12 +57,30 @@ def create(ctx: Context) -> Obj:
         "tax_exempt": "none",
         "test_clock": clock_id,
     }
+    method = _card_of_creation(ctx, params)
     _fill(ctx.world, customer, params)
-    method = params.get("payment_method")
+    if method is not None and method["_default"]:
+        customer["invoice_settings"]["default_payment_method"] = method["id"]
     ctx.world.store.put(customer, "customer.created")
-    if method:
-        attach_to(ctx, method, customer["id"], param="payment_method")
+    if method is not None:
+        attach_to(ctx, method["id"], customer["id"], param="payment_method")
     return shown(ctx.world, customer["id"])
+
+
+def _card_of_creation(ctx: Context, params: dict[str, Any]) -> Obj | None:
+    """The card a customer comes with; `_default` tells whether it also pays the invoices.
+
+    A legacy source (`tok_visa`) becomes a payment method: there are no sources here.
+    """
+    source = params.pop("source", None)
+    given = params.get("payment_method") or (source and f"pm_card_{source.removeprefix('tok_')}")
+    if not given:
+        return None
+    settings = params.get("invoice_settings") or {}
+    default = source is not None or settings.get("default_payment_method") == given
+    if settings.get("default_payment_method") == given:
+        del settings["default_payment_method"]
+    return {**materialised(ctx, given, "payment_method"), "_default": default}
 
 
 def update(ctx: Context) -> Obj:
@@ -154,7 +172,7 @@ ROUTES = (
         "/v1/customers",
         create,
         "CustomerCreateParams",
-        f"{_ACCEPTS} payment_method test_clock",
+        f"{_ACCEPTS} payment_method source test_clock",
     ),
     Route("GET", "/v1/customers", list_customers, "CustomerListParams"),
     Route("GET", _ONE, retrieve, "CustomerRetrieveParams"),
