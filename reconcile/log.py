@@ -42,10 +42,10 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # RQ tells every step of every job at INFO; what happened is in our own line about it.
-    for chatty in ("rq", "alembic", "stripe", "urllib3"):
+    # RQ tells every step of every job at INFO; what happened is in our own line about it. Its
+    # worker's logger gets a level of its own on import, so it is named besides its parent.
+    for chatty in ("rq", "rq.worker", "alembic", "stripe", "urllib3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
-        logging.getLogger(chatty).propagate = True
 
 
 def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
