@@ -317,7 +317,7 @@ nightly_seen = Table(
     prefixes=["UNLOGGED"],
 )
 
-# Every active count, for the length of a nightly run. Below zero: the host's view has no usable one.
+# Every active count, for the length of a nightly run. Below zero: unreadable in the host's view.
 nightly_counts = Table(
     "nightly_counts",
     metadata,

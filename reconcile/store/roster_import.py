@@ -7,11 +7,11 @@ breaks it, at most a page of them.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from reconcile.store.bulk import copy_rows
 
 _STAGED = """
 create temporary table staged_organizations (file int, line int, id text, name text, plan text,
@@ -171,26 +171,14 @@ def prepare(session: Session, allowed: Iterable[tuple[str, str, str | None]]) ->
     """
     session.execute(text("set local statement_timeout = 0"))
     session.connection().exec_driver_sql(_STAGED)
-    _copy(session, "allowed", ("plan", "role", "seat_type"), allowed)
+    copy_rows(session, "allowed", ("plan", "role", "seat_type"), allowed)
 
 
 def stage(
     session: Session, kind: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
     """Copy rows into the kind's temporary table; the first two columns are file and line."""
-    _copy(session, f"staged_{kind}", columns, rows)
-
-
-def _copy(
-    session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> None:
-    connection: Any = session.connection().connection.driver_connection
-    statement = sql.SQL("copy {} ({}) from stdin").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    copy_rows(session, f"staged_{kind}", columns, rows)
 
 
 def _broken(session: Session, query: str, limit: int) -> list[Broken]:
