@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox import account, balance, customers, payment_methods
+from sandbox import account, balance, customers, payment_methods, portal
 from sandbox.app import Application
 from sandbox.control import Doors
 from sandbox.render import Include
@@ -21,7 +21,7 @@ def all_routes() -> list[Route]:
     """Every call this sandbox answers."""
     return [
         route
-        for module in (account, balance, customers, payment_methods)
+        for module in (account, balance, customers, payment_methods, portal)
         for route in module.ROUTES
     ]
 
