@@ -17,7 +17,7 @@ import orjson
 from sandbox import forms
 from sandbox.errors import ApiError, bad_request, unauthorized, unknown_url, unsupported_param
 from sandbox.params import schema
-from sandbox.render import Include, expand
+from sandbox.render import Include, expand, show
 from sandbox.routes import Context, Handle, Layer, Request, Response, Route, Router
 from sandbox.world import API_VERSION, World
 
@@ -76,9 +76,10 @@ class Application:
                     shown = ctx.route.handler(ctx)
             if isinstance(shown, bytes):
                 return _ok(ctx.request, shown)
+            shown = show(self.world, shown)
             paths = ctx.params.get("expand") or []
             if paths:
-                shown = expand(self.world, dict(shown), paths, self._includes)
+                shown = expand(self.world, shown, paths, self._includes)
             return _ok(ctx.request, orjson.dumps(shown))
 
 

@@ -22,7 +22,7 @@ Include = Callable[[World, Obj], Any]
 def show(world: World, obj: Obj) -> Obj:
     """The object as the API shows it, nothing expanded."""
     shown = {name: value for name, value in obj.items() if not name.startswith("_")}
-    special = _SPECIAL.get(str(obj.get("object")))
+    special = None if obj.get("deleted") else _SPECIAL.get(str(obj.get("object")))
     return special(world, shown) if special else shown
 
 

@@ -19,7 +19,6 @@ from sandbox.events import Snapshot, Thin, matches, record
 from sandbox.faults import WebhookFaults
 from sandbox.fields import set_fields, set_metadata
 from sandbox.listing import list_page
-from sandbox.render import show
 from sandbox.routes import Context, Route
 from sandbox.store import Obj
 from sandbox.world import API_VERSION, Commit, World
@@ -230,7 +229,7 @@ def create(ctx: Context) -> Obj:
     set_fields(endpoint, ctx.params, "description")
     set_metadata(endpoint, ctx.params)
     ctx.world.store.put(endpoint)
-    return {**show(ctx.world, endpoint), "secret": secret["value"]}
+    return {**endpoint, "secret": secret["value"]}
 
 
 def update(ctx: Context) -> Obj:
@@ -242,12 +241,12 @@ def update(ctx: Context) -> Obj:
     set_metadata(endpoint, ctx.params)
     if "disabled" in ctx.params:
         endpoint["status"] = "disabled" if ctx.params["disabled"] else "enabled"
-    return show(ctx.world, ctx.world.store.put(endpoint))
+    return ctx.world.store.put(endpoint)
 
 
 def retrieve(ctx: Context) -> Obj:
     """`GET /v1/webhook_endpoints/:id`."""
-    return show(ctx.world, ctx.the(ENDPOINT, what="webhook endpoint"))
+    return ctx.the(ENDPOINT, what="webhook endpoint")
 
 
 def delete(ctx: Context) -> Obj:
