@@ -94,9 +94,13 @@ class SubscriptionUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What Stripe answered to a write; `replayed` when it had answered the same key before."""
+    """What Stripe answered to a write; `replayed` when it had answered the same key before.
+
+    `invoice` is the one the write made, when it charged at once.
+    """
 
     subscription: StripeSubscription
+    invoice: StripeInvoice | None
     request_id: str | None
     replayed: bool
 
@@ -198,6 +202,18 @@ class StripeApi:
         )
         return self._with_all_lines(raw)
 
+    def price_ids(self, lookup_keys: Sequence[str]) -> dict[str, str]:
+        """Return the ids of the active prices with these lookup keys; unknown keys are left out.
+
+        Stripe takes ten keys a call.
+        """
+        found = {}
+        for start in range(0, len(lookup_keys), 10):
+            keys = list(lookup_keys[start : start + 10])
+            for price in self.listed("/v1/prices", lookup_keys=keys, active=True):
+                found[str(price["lookup_key"])] = str(price["id"])
+        return found
+
     def test_clock_now(self, test_clock_id: str) -> datetime:
         """Return the time on a test clock."""
         raw = self.read(f"/v1/test_helpers/test_clocks/{test_clock_id}")
@@ -256,6 +272,9 @@ class StripeApi:
             params["proration_date"] = int(update.proration_date.timestamp())
         if update.payment_behavior:
             params["payment_behavior"] = update.payment_behavior
+        charges_now = update.proration_behavior == "always_invoice"
+        if charges_now:
+            params["expand"] = ["latest_invoice"]
         raw, answer = self._call(
             "post",
             f"/v1/subscriptions/{subscription_id}",
@@ -264,6 +283,9 @@ class StripeApi:
         )
         return Written(
             subscription=replace(self._whole(raw), fetched_at=answer.at),
+            invoice=self._with_all_lines(raw["latest_invoice"])
+            if charges_now and isinstance(raw["latest_invoice"], Mapping)
+            else None,
             request_id=answer.request_id,
             replayed=answer.replayed,
         )
@@ -369,5 +391,8 @@ def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:
             return StripeUnavailable(message, **facts)
         headers = error.headers or {}
         return (StoredFailure if _replayed(headers) else OutcomeUnknown)(message, **facts)
+    if status == 400 and facts["code"] == "resource_missing" and facts["param"] is None:
+        # "This customer has no attached payment source": no card is as good as a declined one.
+        return CardDeclined(message, **(facts | {"code": "no_payment_method"}))
     known: dict[int, type[StripeRejected]] = {402: CardDeclined, 404: StripeGone}
     return known.get(status, StripeRejected)(message, **facts)

@@ -28,6 +28,10 @@ class Held:
     interval: str | None
     latest_invoice_id: str | None
     test_clock_id: str | None
+    cancel_at_period_end: bool
+    collection_paused: bool
+    schedule_id: str | None
+    has_pending_update: bool
     current_period_start: datetime | None
     current_period_end: datetime | None
     as_of: datetime
@@ -114,9 +118,12 @@ def believe(  # noqa: PLR0913 - one row, all by name
     )
 
 
-def mark_written(session: Session, subscription_id: str, at: datetime) -> None:
-    """Note when we last wrote to it: the start of the settling window."""
-    this = subscriptions.c.id == subscription_id
+def agree(
+    session: Session, seen: StripeSubscription, quantities: Mapping[str, int], *, at: datetime
+) -> None:
+    """Write what an adjustment agreed on: Q, and when we last wrote (the settling window)."""
+    write_quantities(session, seen.id, quantities)
+    this = subscriptions.c.id == seen.id
     session.execute(update(subscriptions).where(this).values(written_at=at))
 
 

@@ -1,0 +1,419 @@
+"""Making Stripe agree, exactly once: record the intent, call once, record the outcome.
+
+Between the two records anything may die. What was sent leaves a trace in Stripe (the adjustment's
+id in the subscription's metadata, written by the same call), and the call has an idempotency key of
+its own, so whoever comes next can tell what happened:
+
+- the trace is there: it was applied; find its invoice and record it;
+- no trace, the key is still kept: send the same call again under the same key;
+- no trace and the key is forgotten (Stripe keeps them for 24 h): it never happened;
+- a stored server error is replayed and there is no trace: a definite failure, next attempt.
+
+Raises are sent with `payment_behavior=error_if_incomplete`: a declined card answers 402 and leaves
+the subscription as it was. `pending_if_incomplete` would let the buyer authenticate within 23
+hours, but Stripe takes no metadata with it, so the call would leave no trace, and the quantity
+would hang between two values meanwhile. A card that asks for authentication therefore counts as
+declined; the outcome says so, and the buyer confirms in the customer portal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from reconcile import invoice_check
+from reconcile.catalog import Catalog, Plan
+from reconcile.crash_points import CrashPoint, crash_point
+from reconcile.errors import (
+    CardDeclined,
+    OutcomeUnknown,
+    RetryLater,
+    StripeGone,
+    StripeRejected,
+)
+from reconcile.money import written
+from reconcile.policy.values import Change, FindingKind, Observation, Proration
+from reconcile.services import Services
+from reconcile.store import adjustments as store
+from reconcile.store import findings, roster, subscriptions
+from reconcile.store.adjustments import Adjustment, Intent, SeatChange
+from reconcile.store.findings import Scope
+from reconcile.stripe_api import (
+    FloorBroken,
+    ItemUpdate,
+    StoredFailure,
+    SubscriptionUpdate,
+)
+from reconcile.stripe_shapes import TRACE, StripeInvoice, StripeSubscription
+
+# Stripe keeps a key for at least 24 hours; an hour before that it is no longer relied on.
+KEY_KEPT = timedelta(hours=23)
+MOST_ATTEMPTS = 5
+
+log = structlog.get_logger()
+
+
+class PeriodTurning(RetryLater):
+    """The billing period is ending this moment: a change is prorated in the next one."""
+
+
+class AdjustmentInFlight(RetryLater):
+    """Another adjustment of this subscription is in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOut:
+    """An adjustment after a call, and the subscription as the call left it, if it was applied."""
+
+    adjustment: Adjustment
+    subscription: StripeSubscription | None = None
+
+
+def now_of(services: Services, subscription: StripeSubscription) -> datetime:
+    """Return the present of the subscription: its test clock's, or ours."""
+    if subscription.test_clock_id:
+        return services.stripe.test_clock_now(subscription.test_clock_id)
+    return services.clock()
+
+
+def prepare(  # noqa: PLR0913 - one change, all by name
+    services: Services,
+    subscription: StripeSubscription,
+    change: Change,
+    *,
+    trigger: str,
+    active: Mapping[str, int],
+    at: datetime | None = None,
+) -> Intent:
+    """Return the change with its items, its pinned proration date and Stripe's preview of it.
+
+    `subscription` was fetched just now; `active` are the counts the change was decided with. Reads
+    Stripe, so no transaction may be open. Raises PeriodTurning, StripeRejected, RetryLater.
+    """
+    with services.sessions() as session:
+        held = subscriptions.held(session, subscription.id)
+        bought = subscriptions.seats_of(session, subscription.id)
+        assert held is not None, "an adjustment is of a recorded subscription"
+        organization = roster.organization(session, held.organization_id)
+    assert organization is not None
+    plan = services.catalog.plan(organization.plan)
+    changes = _seat_changes(services.catalog, plan, subscription, change, bought, active)
+    charges = change.proration != Proration.NONE
+    intent = Intent(
+        subscription_id=subscription.id,
+        organization_id=held.organization_id,
+        kind="interval" if change.interval else "quantities",
+        trigger=trigger,
+        reason=change.reason,
+        changes=changes,
+        proration_behavior=change.proration.value,
+        payment_behavior="error_if_incomplete"
+        if change.proration == Proration.CHARGE_NOW and subscription.charges_automatically
+        else None,
+        proration_date=(at or proration_date(services, subscription)) if charges else None,
+    )
+    if not charges:
+        return intent
+    preview = services.stripe.preview(subscription.id, _update(intent, floors=None))
+    return invoice_check.with_preview(intent, preview)
+
+
+def proration_date(services: Services, subscription: StripeSubscription) -> datetime:
+    """Return the second that a change made now is prorated from. Raises PeriodTurning."""
+    now = now_of(services, subscription).replace(microsecond=0)
+    start, end = subscription.period_start, subscription.period_end
+    if start is None or end is None:
+        return now
+    if now >= end:
+        raise PeriodTurning(subscription.id)
+    return max(now, start)
+
+
+def _seat_changes(  # noqa: PLR0913, PLR0917 - what one change is put together from
+    catalog: Catalog,
+    plan: Plan,
+    subscription: StripeSubscription,
+    change: Change,
+    bought: Mapping[str, subscriptions.Seat],
+    active: Mapping[str, int],
+) -> tuple[SeatChange, ...]:
+    interval = change.interval or next((item.interval for item in subscription.items), None)
+    found = []
+    for seat_type, quantity in sorted(change.quantities.items()):
+        seat = bought.get(seat_type)
+        item = subscription.item(seat.item_id) if seat else None
+        price_id = item.price_id if item else None
+        if change.interval or item is None:
+            price_id = catalog.price_of(
+                plan.name, seat_type, str(interval), subscription.currency
+            ).id
+        found.append(
+            SeatChange(
+                seat_type=seat_type,
+                item_id=item.id if item else None,
+                price_id=str(price_id),
+                from_price_id=item.price_id if item else None,
+                from_quantity=(item.quantity or 0) if item else 0,
+                to_quantity=quantity,
+                active=active[seat_type],
+            )
+        )
+    return tuple(found)
+
+
+def _update(of: Intent | Adjustment, floors: Mapping[str, int] | None) -> SubscriptionUpdate:
+    return SubscriptionUpdate(
+        items=tuple(
+            ItemUpdate(
+                item_id=change.item_id,
+                quantity=change.to_quantity,
+                price_id=change.price_id if change.price_id != change.from_price_id else None,
+                floor=(floors or {}).get(change.seat_type, change.active),
+            )
+            for change in of.changes
+        ),
+        proration_behavior=of.proration_behavior,
+        proration_date=of.proration_date,
+        payment_behavior=of.payment_behavior,
+    )
+
+
+def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
+    """Record the intent under the organization's lock; the caller commits, then carries it out.
+
+    From the commit on its quantities count as capacity. A reduction is checked against the counts
+    read here, under the lock that activations take: nobody slips in between. Raises FloorBroken
+    and AdjustmentInFlight.
+    """
+    roster.lock_organization(session, intent.organization_id)
+    counts = services.roster.counts(session, intent.organization_id)
+    for change in intent.changes:
+        active = counts.of(change.seat_type)
+        if change.lowers and (active is None or active > change.to_quantity):
+            known = counts.problem or f"{active} active"
+            raise FloorBroken(f"{change.seat_type}: {known}, {change.to_quantity} wanted")
+    if store.pending(session, intent.subscription_id):
+        raise AdjustmentInFlight(intent.subscription_id)
+    return store.add(session, intent, called_at=services.clock())
+
+
+def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
+    """Call Stripe once and record what became of it: applied, refused (declined) or failed.
+
+    Raises, leaving the adjustment pending to be resumed: OutcomeUnknown, StripeRateLimited,
+    StripeKeyRefused. Raises StripeRejected after recording a failure that will repeat itself.
+    """
+    crash_point(CrashPoint.AFTER_INTENT)
+    log.info("adjusting", adjustment=adjustment.id, attempt=adjustment.attempt)
+    try:
+        answer = services.stripe.update_subscription(
+            adjustment.subscription_id,
+            _update(adjustment, _floors(services, adjustment)),
+            adjustment_id=adjustment.id,
+            idempotency_key=adjustment.idempotency_key,
+        )
+    except FloorBroken as error:
+        return _failed(services, adjustment, str(error))
+    except CardDeclined as error:
+        return _declined(services, adjustment, error)
+    except StripeGone as error:
+        return _failed(services, adjustment, str(error), error)
+    except StripeRejected as error:
+        _failed(services, adjustment, str(error), error)
+        raise
+    except StoredFailure as error:
+        return _after_stored_failure(services, adjustment, error)
+    crash_point(CrashPoint.AFTER_CALL)
+    subscription = answer.subscription
+    if answer.replayed:
+        # A replayed answer is as old as its key.
+        subscription = services.stripe.subscription(adjustment.subscription_id)
+    return _applied(services, adjustment, subscription, answer.invoice, answer.request_id)
+
+
+def resume(services: Services, adjustment: Adjustment) -> CarriedOut:
+    """Find out what became of a pending adjustment and finish it. Raises as `carry_out`."""
+    try:
+        subscription = services.stripe.subscription(adjustment.subscription_id)
+    except StripeGone as error:
+        return _failed(services, adjustment, str(error), error)
+    if subscription.metadata.get(TRACE) == adjustment.id:
+        return _found(services, adjustment, subscription)
+    assert adjustment.called_at is not None
+    if services.clock() - adjustment.called_at >= KEY_KEPT:
+        return _failed(
+            services, adjustment, "Stripe has no trace of it and forgot its key: it never happened"
+        )
+    return carry_out(services, adjustment)
+
+
+def _found(
+    services: Services, adjustment: Adjustment, subscription: StripeSubscription
+) -> CarriedOut:
+    invoice = invoice_check.find_invoice(services.stripe, adjustment, subscription)
+    return _applied(services, adjustment, subscription, invoice, None)
+
+
+def _after_stored_failure(
+    services: Services, adjustment: Adjustment, error: StoredFailure
+) -> CarriedOut:
+    subscription = services.stripe.subscription(adjustment.subscription_id)
+    if subscription.metadata.get(TRACE) == adjustment.id:
+        return _found(services, adjustment, subscription)
+    if adjustment.attempt >= MOST_ATTEMPTS:
+        return _failed(services, adjustment, f"{adjustment.attempt} attempts: {error}", error)
+    with services.sessions.begin() as session:
+        again = store.next_attempt(session, adjustment.id, called_at=services.clock())
+    return carry_out(services, again)
+
+
+def _floors(services: Services, adjustment: Adjustment) -> dict[str, int]:
+    """Return the least each item may be set to.
+
+    A reduction must hold for whoever is active now. A raise must hold for those it was decided
+    for: it never makes things worse, and the rest is raised by the next decision.
+    """
+    lowered = [change.seat_type for change in adjustment.changes if change.lowers]
+    floors = {change.seat_type: change.active for change in adjustment.changes}
+    if lowered:
+        with services.sessions() as session:
+            counts = services.roster.counts(session, adjustment.organization_id)
+        for seat_type in lowered:
+            active = counts.of(seat_type)
+            if active is None:
+                raise FloorBroken(f"{seat_type}: {counts.problem}")
+            floors[seat_type] = active
+    return floors
+
+
+def _applied(
+    services: Services,
+    adjustment: Adjustment,
+    subscription: StripeSubscription,
+    invoice: StripeInvoice | None,
+    request_id: str | None,
+) -> CarriedOut:
+    at = services.clock()
+    charged = (
+        {
+            "invoice_id": invoice.id,
+            "currency": invoice.currency,
+            "total_minor": invoice.total_minor,
+            "starting_balance_minor": invoice.starting_balance_minor,
+            "amount_due_minor": invoice.amount_due_minor,
+        }
+        if invoice
+        else {}
+    )
+    scope = Scope(
+        organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
+    )
+    with services.sessions.begin() as session:
+        done = store.finish(
+            session,
+            adjustment.id,
+            state="applied",
+            at=at,
+            outcome=_applied_line(adjustment, invoice),
+            stripe_request_id=request_id,
+            **charged,
+        )
+        subscriptions.agree(
+            session,
+            subscription,
+            {change.seat_type: change.to_quantity for change in adjustment.changes},
+            at=at,
+        )
+        findings.close(
+            session, scope, FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK, at=at
+        )
+    log.info("adjusted", adjustment=done.id, outcome=done.outcome, stripe_request_id=request_id)
+    crash_point(CrashPoint.AFTER_OUTCOME)
+    return CarriedOut(invoice_check.check(services, done, subscription, invoice), subscription)
+
+
+def _applied_line(adjustment: Adjustment, invoice: StripeInvoice | None) -> str:
+    if invoice is None:
+        told = {
+            Proration.NONE: "nothing charged",
+            Proration.NEXT_INVOICE: "prorated on the next invoice",
+        }.get(Proration(adjustment.proration_behavior), "its invoice was not found")
+        return f"{adjustment.reason}; {told}"
+    total = written(invoice.total_minor, invoice.currency)
+    due = written(invoice.amount_due_minor, invoice.currency)
+    kind = "credited" if invoice.total_minor < 0 else "charged"
+    return f"{adjustment.reason}; {kind} {total.removeprefix('-')} on {invoice.id}, due now {due}"
+
+
+def _declined(services: Services, adjustment: Adjustment, error: CardDeclined) -> CarriedOut:
+    why = error.code or "declined"
+    line = f"{adjustment.reason}: the payment was declined ({why}); nothing was changed"
+    return _finished(
+        services,
+        adjustment,
+        "refused",
+        line,
+        error,
+        Observation(
+            kind=FindingKind.PAYMENT_DECLINED,
+            urgent=True,
+            notify="payer",
+            summary=f"{line}. Have the customer renew the card or confirm the payment, then retry.",
+            detail={"code": why, "adjustment": adjustment.id},
+        ),
+    )
+
+
+def _failed(
+    services: Services,
+    adjustment: Adjustment,
+    line: str,
+    error: StripeRejected | OutcomeUnknown | None = None,
+) -> CarriedOut:
+    stuck = error is not None and not isinstance(error, StripeGone)
+    return _finished(
+        services,
+        adjustment,
+        "failed",
+        line,
+        error,
+        Observation(
+            kind=FindingKind.ADJUSTMENT_STUCK,
+            urgent=True,
+            summary=f"Stripe did not take an adjustment ({adjustment.reason}): {line}",
+            detail={"adjustment": adjustment.id},
+        )
+        if stuck
+        else None,
+    )
+
+
+def _finished(  # noqa: PLR0913, PLR0917 - how it ended, in one place
+    services: Services,
+    adjustment: Adjustment,
+    state: str,
+    line: str,
+    error: StripeRejected | OutcomeUnknown | None,
+    observation: Observation | None,
+) -> CarriedOut:
+    at = services.clock()
+    scope = Scope(
+        organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
+    )
+    with services.sessions.begin() as session:
+        done = store.finish(
+            session,
+            adjustment.id,
+            state=state,
+            at=at,
+            outcome=line,
+            checked_at=at,
+            error_code=error.code if error else None,
+            stripe_request_id=error.request_id if error else None,
+        )
+        if observation:
+            findings.observe(session, scope, observation, at=at, opened_by=adjustment.trigger)
+    log.warning("adjustment not applied", adjustment=done.id, state=state, outcome=line)
+    return CarriedOut(done)

@@ -1,0 +1,276 @@
+"""From what Stripe said to the facts a decision is made from: record it, then read it back whole.
+
+Everything here runs inside the caller's transaction and calls nobody but the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from reconcile.catalog import Catalog
+from reconcile.policy.proration import PriceModel
+from reconcile.policy.standing import is_paid, standing_of
+from reconcile.policy.values import (
+    ItemProblem,
+    OrganizationFacts,
+    PlanRules,
+    SeatFacts,
+    SeatPolicy,
+    Standing,
+    SubscriptionFacts,
+)
+from reconcile.roster import Counts
+from reconcile.services import Services
+from reconcile.store import adjustments, own_seats, subscriptions
+from reconcile.store import roster as roster_store
+from reconcile.store.roster import AutoAdd, Organization
+from reconcile.store.subscriptions import Held, Seat
+from reconcile.stripe_shapes import StripeItem, StripeSubscription
+
+# Nobody's members activate themselves into more seats than this.
+MOST_AUTO_ADDED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A subscription as Stripe told it, when by Stripe's clock, and how sure that is.
+
+    `fetched` is what may be written from; `settling` a snapshot that our last write may have
+    overtaken on its way.
+    """
+
+    subscription: StripeSubscription
+    as_of: datetime
+    api_version: str | None
+    fetched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """Where a subscription belongs, after it was recorded."""
+
+    organization: Organization
+    problems: Mapping[str, ItemProblem]
+
+
+def organization_of(
+    session: Session, services: Services, subscription: StripeSubscription
+) -> Organization | None:
+    """Return who the subscription is of: by its metadata, else by its customer; None: nobody's."""
+    named = subscription.metadata.get(services.settings.organization_metadata_key)
+    if named:
+        return roster_store.organization(session, named)
+    return roster_store.organization_of_customer(session, subscription.customer_id)
+
+
+def concerns_us(
+    services: Services, subscription: StripeSubscription, organization: Organization | None
+) -> bool:
+    """Return whether it is about seats at all: an account may sell other things as well."""
+    if subscription.metadata.get(services.settings.organization_metadata_key):
+        return True
+    catalog = services.catalog
+    if any(
+        catalog.seat_for_price(i.price_id) or catalog.is_fee(i.price_id) for i in subscription.items
+    ):
+        return True
+    # A plan that includes its seats need have no price of ours to be known by.
+    return organization is not None and (
+        services.catalog.plan(organization.plan).rules.policy == SeatPolicy.INCLUDED
+    )
+
+
+def record(
+    session: Session, services: Services, seen: Seen, organization: Organization
+) -> Recorded:
+    """Write the subscription and its seats as seen, and return what is wrong with its items."""
+    subscription = seen.subscription
+    subscriptions.believe(
+        session,
+        subscription,
+        organization_id=organization.id,
+        member_id=subscription.metadata.get(services.settings.member_metadata_key),
+        as_of=seen.as_of,
+        api_version=seen.api_version,
+    )
+    if subscription.status in subscriptions.ENDED:
+        subscriptions.mark_deleted(session, subscription.id, seen.as_of)
+    bought = subscriptions.seats_of(session, subscription.id)
+    found: dict[str, StripeItem] = {}
+    problems: dict[str, ItemProblem] = {}
+    for item in subscription.items:
+        seat_type, problem = _seat_of(services.catalog, organization.plan, bought, item)
+        if seat_type is None:
+            continue
+        if seat_type in found:
+            problem = ItemProblem.DUPLICATE
+        found.setdefault(seat_type, item)
+        if problem:
+            problems[seat_type] = problem
+    for seat_type, item in found.items():
+        subscriptions.see_seat(
+            session,
+            subscription.id,
+            seat_type,
+            item_id=item.id,
+            price_id=item.price_id,
+            stripe_quantity=item.quantity,
+        )
+    for seat_type in bought.keys() - found.keys():
+        subscriptions.miss_seat(session, subscription.id, seat_type)
+    return Recorded(organization=organization, problems=problems)
+
+
+def _seat_of(
+    catalog: Catalog, plan: str, bought: Mapping[str, Seat], item: StripeItem
+) -> tuple[str | None, ItemProblem | None]:
+    """Return the seat type an item is the seats of, if any, and why it cannot be."""
+    known = catalog.seat_for_price(item.price_id)
+    if known is None or known.plan != plan:
+        before = next((s.seat_type for s in bought.values() if s.item_id == item.id), None)
+        seat_type = before or (known.seat_type if known else None)
+        return seat_type, ItemProblem.WRONG_PRICE if seat_type else None
+    if item.metered:
+        return known.seat_type, ItemProblem.METERED
+    if item.currency != known.currency:
+        return known.seat_type, ItemProblem.WRONG_CURRENCY
+    return known.seat_type, None
+
+
+def of_subscription(
+    session: Session,
+    services: Services,
+    subscription_id: str,
+    problems: Mapping[str, ItemProblem],
+    *,
+    fetched: bool,
+) -> tuple[SubscriptionFacts, Counts]:
+    """Return the facts of a recorded subscription, and the active counts they were read with."""
+    held = subscriptions.held(session, subscription_id)
+    assert held is not None
+    organization = roster_store.organization(session, held.organization_id)
+    assert organization is not None
+    rules = services.catalog.plan(organization.plan).rules
+    counts = services.roster.counts(session, organization.id)
+    standing = standing_of(
+        held.status,
+        collection_paused=held.collection_paused,
+        canceling=held.cancel_at_period_end,
+    )
+    facts = SubscriptionFacts(
+        subscription_id=held.id,
+        organization_id=organization.id,
+        rules=rules,
+        standing=standing,
+        seats=_seats(session, services, held, rules, counts, problems),
+        live_subscriptions=_live(session, rules, held),
+        adjustment_in_flight=adjustments.pending(session, held.id) is not None,
+        pending_update=held.has_pending_update,
+        settling=not fetched and _settling(services, held),
+        schedule_managed=held.schedule_id is not None,
+        counts_problem=counts.problem,
+        member_id=held.member_id,
+        member_active=own_seats.is_active(session, organization.id, held.member_id)
+        if rules.policy == SeatPolicy.OWN_SEAT and held.member_id
+        else None,
+    )
+    return facts, counts
+
+
+def _settling(services: Services, held: Held) -> bool:
+    """A snapshot within the window may show the time before our write; a fetch does not."""
+    window = timedelta(seconds=services.settings.settling_window_s)
+    return held.written_at is not None and services.clock() - held.written_at < window
+
+
+def _seats(  # noqa: PLR0913, PLR0917 - what the seats of one subscription are put together from
+    session: Session,
+    services: Services,
+    held: Held,
+    rules: PlanRules,
+    counts: Counts,
+    problems: Mapping[str, ItemProblem],
+) -> tuple[SeatFacts, ...]:
+    bought = subscriptions.seats_of(session, held.id)
+    automatic = roster_store.auto_add_settings(session, held.organization_id)
+    if rules.policy in (SeatPolicy.OWN_SEAT, SeatPolicy.INCLUDED):
+        names = set(bought)
+    else:
+        names = set(rules.seat_types) | set(bought)
+    found = []
+    for seat_type in sorted(names):
+        seat = bought.get(seat_type)
+        auto = automatic.get(seat_type)
+        found.append(
+            SeatFacts(
+                seat_type=seat_type,
+                active=None if counts.by_seat_type is None else counts.by_seat_type.get(seat_type),
+                quantity=seat.quantity if seat else 0,
+                stripe_quantity=seat.stripe_quantity if seat else None,
+                active_before=seat.active_seen if seat else None,
+                auto_add=bool(auto and auto.enabled),
+                auto_add_ceiling=ceiling_of(services, seat, auto),
+                item_problem=problems.get(seat_type),
+            )
+        )
+    return tuple(found)
+
+
+def ceiling_of(services: Services, seat: Seat | None, auto: AutoAdd | None) -> int | None:
+    """Return the auto-add ceiling in seats: the lower of the two settings, money converted."""
+    if auto is None:
+        return None
+    ceilings = [auto.ceiling_quantity] if auto.ceiling_quantity is not None else []
+    if auto.ceiling_minor is not None and seat is not None:
+        known = services.catalog.seat_for_price(seat.price_id)
+        # Without a price nothing says what a seat costs: then nothing is added by itself.
+        ceilings.append(_most_for(known.model, auto.ceiling_minor) if known else 0)
+    return min(ceilings, default=None)
+
+
+def _most_for(model: PriceModel, ceiling_minor: int) -> int:
+    # By trying: with volume tiers more seats may cost less, so there is nothing to divide by.
+    affordable = (n for n in range(MOST_AUTO_ADDED, 0, -1) if model.full_minor(n) <= ceiling_minor)
+    return next(affordable, 0)
+
+
+def _live(session: Session, rules: PlanRules, held: Held) -> int:
+    """Count the live subscriptions where there may be one: of the member, or with seats at all."""
+    if rules.policy == SeatPolicy.INCLUDED:
+        return 1
+    others = [
+        other
+        for other in subscriptions.of_organization(session, held.organization_id)
+        if Standing.DEAD not in standing_of(other.status)
+        and (rules.policy != SeatPolicy.OWN_SEAT or other.member_id == held.member_id)
+        and subscriptions.seats_of(session, other.id)
+    ]
+    return len(others)
+
+
+def of_organization(
+    session: Session, services: Services, organization: Organization
+) -> OrganizationFacts:
+    """Return the facts of an organization beside any one subscription of it."""
+    rules = services.catalog.plan(organization.plan).rules
+    counts = services.roster.counts(session, organization.id)
+    by_seat_type = counts.by_seat_type or {}
+    members: frozenset[str] = frozenset()
+    paid: frozenset[str] = frozenset()
+    if rules.policy == SeatPolicy.OWN_SEAT:
+        members = own_seats.active_members(session, organization.id)
+        paid = frozenset(
+            held.member_id
+            for held in subscriptions.of_organization(session, organization.id)
+            if held.member_id and is_paid(standing_of(held.status))
+        )
+    return OrganizationFacts(
+        organization_id=organization.id,
+        rules=rules,
+        active={name: by_seat_type.get(name) for name in rules.seat_types},
+        counts_problem=counts.problem,
+        active_members=members,
+        paid_members=paid,
+    )

@@ -1,0 +1,233 @@
+"""The invoice after the fact: read whole, written to the ledger, compared with what was expected.
+
+Twice: with Stripe's own preview of the change, which it must equal to the minor unit, and with our
+proration model, which may be off by one minor unit a line. A difference is a finding for a person,
+never a reason to write anything.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from reconcile.catalog import Catalog
+from reconcile.policy import proration
+from reconcile.policy.proration import ItemChange, ItemState, Period
+from reconcile.policy.values import FindingKind, Observation, Proration
+from reconcile.services import Services
+from reconcile.store import adjustments as store
+from reconcile.store import findings
+from reconcile.store.adjustments import Adjustment, Intent, SeatChange
+from reconcile.store.findings import Scope
+from reconcile.stripe_api import StripeApi
+from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscription, total_minor
+
+# Clocks differ: the invoice of a change may be dated a little before our proration date.
+_CLOCKS_DIFFER = timedelta(days=1)
+
+_KINDS = (FindingKind.INVOICE_DIFFERS_FROM_PREVIEW, FindingKind.INVOICE_DIFFERS_FROM_MODEL)
+
+
+def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
+    """Return the intent with Stripe's preview, reduced to money.
+
+    A change that waits for the next invoice is previewed with all of that invoice; only its own
+    proration lines are kept, and there is no total to compare.
+    """
+    charges_now = intent.proration_behavior == Proration.CHARGE_NOW
+    lines = preview.lines if charges_now else of_change(intent, preview.lines)
+    return replace(
+        intent,
+        preview={
+            "currency": preview.currency,
+            "total_minor": preview.total_minor if charges_now else total_minor(lines),
+            "starting_balance_minor": preview.starting_balance_minor,
+            "amount_due_minor": preview.amount_due_minor if charges_now else 0,
+            "lines": [_as_json(line) for line in lines],
+        },
+    )
+
+
+def _as_json(line: InvoiceLine) -> dict[str, Any]:
+    return {
+        "price_id": line.price_id,
+        "quantity": line.quantity,
+        "amount_minor": line.amount_minor,
+        "proration": line.proration,
+        "description": line.description,
+        "period_start": int(line.period_start.timestamp()),
+        "period_end": int(line.period_end.timestamp()),
+    }
+
+
+def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[InvoiceLine, ...]:
+    """Return the lines that this change makes: prorations of its prices from its date on."""
+    prices = {p for change in of.changes for p in (change.price_id, change.from_price_id) if p}
+    return tuple(
+        line
+        for line in lines
+        if line.proration and line.period_start == of.proration_date and line.price_id in prices
+    )
+
+
+def find_invoice(
+    api: StripeApi, adjustment: Adjustment, subscription: StripeSubscription
+) -> StripeInvoice | None:
+    """Return the invoice that an applied adjustment made, or None when it makes none."""
+    if adjustment.proration_behavior != Proration.CHARGE_NOW:
+        return None
+    if subscription.latest_invoice_id:
+        latest = api.invoice(subscription.latest_invoice_id)
+        if is_of(adjustment, latest):
+            return latest
+    assert adjustment.proration_date is not None
+    since = adjustment.proration_date - _CLOCKS_DIFFER
+    found = (i for i in api.invoices_of(adjustment.subscription_id, since=since))
+    return next((invoice for invoice in found if is_of(adjustment, invoice)), None)
+
+
+def is_of(adjustment: Adjustment, invoice: StripeInvoice) -> bool:
+    """Return whether the adjustment made this invoice: its trace and its lines say so.
+
+    The trace alone does not: Stripe copies the subscription's metadata to later invoices too.
+    """
+    return (
+        invoice.billing_reason == "subscription_update"
+        and invoice.adjustment_id == adjustment.id
+        and bool(of_change(adjustment, invoice.lines))
+    )
+
+
+def check(
+    services: Services,
+    adjustment: Adjustment,
+    subscription: StripeSubscription,
+    invoice: StripeInvoice | None,
+) -> Adjustment:
+    """Write the adjustment's ledger lines, compare them, and open or close the findings.
+
+    Reads the invoice (or the pending items) from Stripe where it is not at hand.
+    """
+    lines = _lines(services.stripe, adjustment, subscription, invoice)
+    observations = list(_differences(services.catalog, adjustment, subscription, invoice, lines))
+    seat_types = {
+        price: change.seat_type
+        for change in adjustment.changes
+        for price in (change.price_id, change.from_price_id)
+    }
+    at = services.clock()
+    scope = Scope(
+        organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
+    )
+    with services.sessions.begin() as session:
+        store.write_ledger(
+            session, adjustment.id, [(line, seat_types.get(line.price_id)) for line in lines]
+        )
+        for observation in observations:
+            findings.observe(session, scope, observation, at=at, opened_by=adjustment.id)
+        store.mark_checked(session, adjustment.id, at)
+        checked = store.by_id(session, adjustment.id)
+    assert checked is not None
+    return checked
+
+
+def check_later(services: Services, adjustment: Adjustment) -> Adjustment:
+    """Check an adjustment whose process died before it had: everything is read anew."""
+    subscription = services.stripe.subscription(adjustment.subscription_id)
+    invoice = services.stripe.invoice(adjustment.invoice_id) if adjustment.invoice_id else None
+    return check(services, adjustment, subscription, invoice)
+
+
+def _lines(
+    api: StripeApi,
+    adjustment: Adjustment,
+    subscription: StripeSubscription,
+    invoice: StripeInvoice | None,
+) -> tuple[InvoiceLine, ...]:
+    if invoice is not None:
+        return tuple(replace(line, invoice_id=invoice.id) for line in invoice.lines)
+    if adjustment.proration_behavior == Proration.NEXT_INVOICE:
+        return of_change(adjustment, api.pending_items(subscription.customer_id))
+    return ()
+
+
+def _differences(
+    catalog: Catalog,
+    adjustment: Adjustment,
+    subscription: StripeSubscription,
+    invoice: StripeInvoice | None,
+    lines: tuple[InvoiceLine, ...],
+) -> Iterable[Observation]:
+    if adjustment.proration_behavior == Proration.NONE:
+        return
+    said = {"adjustment": adjustment.id, "invoice": adjustment.invoice_id}
+    preview = adjustment.preview or {}
+    if told := preview_difference(preview, invoice, lines):
+        yield Observation(
+            kind=FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
+            summary=f"The invoice of an adjustment is not what Stripe previewed: {told}. Compare "
+            "both, and credit the customer if they were charged more.",
+            detail=said,
+        )
+    own = of_change(adjustment, lines)
+    expected = expected_lines_minor(catalog, adjustment.changes, adjustment, subscription)
+    if expected is None:
+        return
+    # An item of no seats may or may not have a line of nothing.
+    actual = [line.amount_minor for line in own if line.amount_minor]
+    if told := proration.disagreement([amount for amount in expected if amount], actual):
+        yield Observation(
+            kind=FindingKind.INVOICE_DIFFERS_FROM_MODEL,
+            summary=f"The proration of an adjustment is not what the model expects: {told}. Check "
+            "discounts and the catalog's amounts.",
+            detail=said,
+        )
+
+
+def preview_difference(
+    preview: Mapping[str, Any], invoice: StripeInvoice | None, lines: Iterable[InvoiceLine]
+) -> str | None:
+    """Return how what was charged differs from the preview, or None: equal to the minor unit."""
+    if invoice is not None and invoice.total_minor != preview.get("total_minor"):
+        return f"total {invoice.total_minor}, previewed {preview.get('total_minor')}"
+    promised = Counter(
+        (line["price_id"], line["quantity"], line["amount_minor"])
+        for line in preview.get("lines", ())
+    )
+    brought = Counter((line.price_id, line.quantity, line.amount_minor) for line in lines)
+    if promised == brought:
+        return None
+    missing, extra = list((promised - brought).elements()), list((brought - promised).elements())
+    return f"lines missing {missing}, not previewed {extra}"
+
+
+def expected_lines_minor(
+    catalog: Catalog,
+    changes: Iterable[SeatChange],
+    of: Intent | Adjustment,
+    subscription: StripeSubscription,
+) -> tuple[int, ...] | None:
+    """Return what the model expects of the change, or None where it has no amounts to go by.
+
+    A change of interval is left to the preview: which period a switched item is prorated over
+    differs by billing mode and is Stripe's to say.
+    """
+    start, end = subscription.period_start, subscription.period_end
+    if of.kind == "interval" or start is None or end is None or of.proration_date is None:
+        return None
+    if of.proration_date < start or of.proration_date >= end:
+        return None
+    period = Period(start=start, end=end)
+    found = []
+    for change in changes:
+        price = catalog.seat_for_price(change.price_id)
+        if price is None:
+            return None
+
+        def state(quantity: int, model: proration.PriceModel = price.model) -> ItemState:
+            return ItemState(price=model, quantity=quantity, period=period)
+
+        before = state(change.from_quantity) if change.item_id else None
+        found.append(ItemChange(before=before, after=state(change.to_quantity)))
+    return proration.expected_lines_minor(found, of.proration_date)
