@@ -76,6 +76,11 @@ class Roster:
         if problem:
             raise RosterUnreadable(problem)
 
+    def close(self) -> None:
+        """Let go of the connections to the host's database."""
+        if self.view and self.view.engine:
+            self.view.engine.dispose()
+
     def counts(self, session: Session, organization_id: str) -> Counts:
         """Return the active count of each seat type of the organization's plan.
 

@@ -1,0 +1,211 @@
+"""Who counts: only active members, none whose role takes no seat, and never a guess."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from reconcile.catalog import load_catalog
+from reconcile.database import build_engine
+from reconcile.roster import Roster, RosterUnreadable, build_roster
+from reconcile.settings import Settings
+from tests.support.roster import add_members, add_organization
+
+ROOT = Path(__file__).parent.parent.parent
+MakeRoster = Callable[..., Roster]
+
+
+@pytest.fixture
+def make_roster(make_settings: Callable[..., Settings]) -> Iterator[MakeRoster]:
+    catalog = load_catalog(ROOT / "catalog.example.toml")
+    with ExitStack() as stack:
+
+        def make(**settings: str) -> Roster:
+            roster = build_roster(make_settings(**settings), catalog)
+            stack.callback(roster.close)
+            return roster
+
+        yield make
+
+
+@pytest.fixture
+def session(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    with sessions.begin() as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Host:
+    """The host application's database."""
+
+    url: str
+    engine: Engine
+
+    def has(self, *statements: str) -> None:
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+
+@pytest.fixture
+def host(blank_database_url: str) -> Iterator[Host]:
+    built = build_engine(blank_database_url)
+    yield Host(blank_database_url, built)
+    built.dispose()
+
+
+def test_only_active_members_count(session: Session, make_roster: MakeRoster) -> None:
+    add_organization(session, "org_1", plan="agency")
+    add_members(session, "org_1", "voice", active=3, invited=2, pending=1, blocked=4, removed=5)
+    add_members(session, "org_1", "base", active=1)
+    counts = make_roster().counts(session, "org_1")
+    assert counts.by_seat_type == {"base": 1, "voice": 3}
+    assert counts.of("voice") == 3
+
+
+def test_an_owner_takes_no_seat_whatever_the_row_says(
+    session: Session, make_roster: MakeRoster
+) -> None:
+    add_organization(session, "org_1", plan="commerce_growth")
+    add_members(session, "org_1", "admin", role="owner", active=1)
+    add_members(session, "org_1", "admin", role="admin", active=2)
+    counts = make_roster().counts(session, "org_1")
+    assert counts.by_seat_type == {"admin": 2, "sales_rep": 0}
+
+
+def test_a_seat_type_the_plan_has_not_stops_everything(
+    session: Session, make_roster: MakeRoster
+) -> None:
+    add_organization(session, "org_1", plan="agency")
+    add_members(session, "org_1", "pro", active=1)
+    counts = make_roster().counts(session, "org_1")
+    assert counts.by_seat_type is None
+    assert counts.of("voice") is None
+    assert counts.problem == (
+        "active members of org_1 hold pro, which the plan agency does not have"
+    )
+
+
+def test_an_unknown_organization_is_a_problem_and_no_zero(
+    session: Session, make_roster: MakeRoster
+) -> None:
+    counts = make_roster().counts(session, "org_1")
+    assert counts.by_seat_type is None
+    assert counts.problem == "no organization org_1 imported"
+
+
+PER_MEMBER = """
+    create view host_seats as select * from (values
+        ('org_1', 'voice', true), ('org_1', 'voice', true), ('org_1', 'voice', false),
+        ('org_1', 'base', false), ('org_2', 'base', true), ('org_1', null, true)
+    ) as v (organization_id, seat_type, active)"""
+PER_SEAT_TYPE = """
+    create view host_seats as select * from (values ('org_1', 'voice', 2::bigint),
+        ('org_1', 'base', 0), ('org_2', 'base', 1)) as v (organization_id, seat_type, active)"""
+
+
+@pytest.mark.parametrize("view", [PER_MEMBER, PER_SEAT_TYPE])
+def test_the_hosts_view_may_have_a_row_per_member_or_per_seat_type(
+    view: str,
+    session: Session,
+    make_roster: MakeRoster,
+    host: Host,
+) -> None:
+    host.has(view)
+    add_organization(session, "org_1", plan="agency")
+    add_members(session, "org_1", "voice", active=9)  # the view is the truth, not these
+    roster = make_roster(roster_view="public.host_seats", roster_database_url=host.url)
+    roster.check(session)
+    assert roster.counts(session, "org_1").by_seat_type == {"base": 0, "voice": 2}
+
+
+def test_a_host_with_numbers_for_ids(
+    session: Session,
+    make_roster: MakeRoster,
+    host: Host,
+) -> None:
+    host.has(
+        "create table t (organization_id int, seat_type text, active boolean)",
+        "insert into t values (7, 'voice', true)",
+    )
+    add_organization(session, "7", plan="agency")
+    add_organization(session, "seven", plan="agency")
+    roster = make_roster(roster_view="t", roster_database_url=host.url)
+    assert roster.counts(session, "7").of("voice") == 1
+    assert "integer" in (roster.counts(session, "seven").problem or "")
+
+
+@pytest.mark.parametrize("wrong", ["null::int", "-1"])
+def test_an_unusable_active_is_a_problem_and_no_number(
+    wrong: str,
+    session: Session,
+    make_roster: MakeRoster,
+    host: Host,
+) -> None:
+    host.has(
+        "create view host_seats as select 'org_1' as organization_id, "
+        f"'voice' as seat_type, {wrong} as active"
+    )
+    add_organization(session, "org_1", plan="agency")
+    roster = make_roster(roster_view="host_seats", roster_database_url=host.url)
+    counts = roster.counts(session, "org_1")
+    assert counts.by_seat_type is None
+    assert counts.problem == "the view host_seats has no usable `active` for voice of org_1"
+
+
+def test_a_view_in_our_own_database_that_breaks_leaves_the_transaction_alive(
+    session: Session, make_roster: MakeRoster
+) -> None:
+    add_organization(session, "org_1", plan="agency")
+    roster = make_roster(roster_view="not_there")
+    problem = roster.counts(session, "org_1").problem
+    assert problem == 'relation "not_there" does not exist'
+    assert session.scalar(text("select 1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        ("select 1 as organization_id, 'a' as seat_type", "has no column active"),
+        (
+            "select 'o' as organization_id, 'a' as seat_type, 'yes' as active",
+            "must have `active` as a boolean or an integer",
+        ),
+        (
+            "select 'o' as organization_id, 'a' as seat_type, 1.5 as active",
+            "must have `active` as a boolean or an integer",
+        ),
+    ],
+)
+def test_the_start_refuses_a_view_of_another_shape(
+    view: str,
+    said: str,
+    session: Session,
+    make_roster: MakeRoster,
+    host: Host,
+) -> None:
+    host.has(f"create view host_seats as {view}")
+    roster = make_roster(roster_view="host_seats", roster_database_url=host.url)
+    with pytest.raises(RosterUnreadable, match=said):
+        roster.check(session)
+
+
+def test_a_host_that_is_away_is_a_problem(session: Session, make_roster: MakeRoster) -> None:
+    add_organization(session, "org_1", plan="agency")
+    roster = make_roster(
+        roster_view="host_seats", roster_database_url="postgresql://nobody@127.0.0.1:1/away"
+    )
+    assert "refused" in (roster.counts(session, "org_1").problem or "")
+    with pytest.raises(RosterUnreadable, match="refused"):
+        roster.check(session)
+
+
+def test_a_name_that_is_no_view_is_refused_at_the_start(
+    make_roster: MakeRoster,
+) -> None:
+    with pytest.raises(ValueError, match="TRUEUP_ROSTER_VIEW"):
+        make_roster(roster_view='x"; drop table members; --')
