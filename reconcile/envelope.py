@@ -8,7 +8,7 @@ looked at are few and have been where they are for years, or are looked for in b
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -81,14 +81,13 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """What an event is about, and why it is nothing to work on when it has no work key."""
+    """What an event is about, and why it is nothing to work on, if so."""
 
     object_id: str | None = None
     subscription_id: str | None = None
     customer_id: str | None = None
     organization_id: str | None = None
-    work_key: str | None = None
-    reason: str | None = None
+    unwanted: str | None = None
 
 
 def read_event(
@@ -99,83 +98,93 @@ def read_event(
     `body` is stored byte for byte. A body that is no event gets an id of its own content, so that
     its redelivery finds the same row.
     """
-    digest = hashlib.sha256(body).hexdigest()
-    blank = InboxRow(
-        id=f"unreadable_{digest[:40]}", source=source, payload=body, secret_name=secret_name
-    )
     try:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return replace(blank, reason="unreadable: the body is not JSON")
+        return _unreadable(body, source, secret_name, "the body is not JSON")
     if not isinstance(event, dict):
-        return replace(blank, reason="unreadable: the body is not a JSON object")
+        return _unreadable(body, source, secret_name, "the body is not a JSON object")
     event_id, event_type = _id(event.get("id")), _text(event.get("type"))
     if event_id is None or not event_id.startswith("evt_"):
-        return replace(blank, type=event_type or "unreadable", reason="unreadable: no event id")
+        return _unreadable(body, source, secret_name, "the event has no id")
     thin = event.get("object") == "v2.core.event"
-    named = _thin_subject(event) if thin else _snapshot_subject(event, ours.organization_key)
-    livemode = event.get("livemode")
-    row = replace(
-        blank,
+    subject = _thin_subject if thin else _snapshot_subject
+    named = subject(event, event_type or "", ours.organization_key)
+    work_key = _work_key(event_type or "", named)
+    livemode, account = event.get("livemode"), _account(event)
+    reason = (
+        _not_ours(livemode, account, ours)
+        or ("unreadable: the event has no type" if event_type is None else None)
+        or named.unwanted
+        or ("no work: the event names no subscription" if work_key is None else None)
+    )
+    return InboxRow(
         id=event_id,
+        source=source,
+        payload=body,
+        secret_name=secret_name,
         kind="thin" if thin else "snapshot",
         type=event_type or "unreadable",
         api_version=_text(event.get("api_version")),
         livemode=livemode if isinstance(livemode, bool) else None,
-        stripe_account=_account(event),
+        stripe_account=account,
         stripe_created_at=_time(event.get("created")),
         object_id=named.object_id,
         subscription_id=named.subscription_id,
         customer_id=named.customer_id,
         organization_id=named.organization_id,
+        work_key=None if reason else work_key,
+        state="ignored" if reason else "pending",
+        reason=reason,
     )
-    if event_type is None:
-        return replace(row, reason="unreadable: no event type")
-    if reason := _not_ours(row, ours) or named.reason:
-        return replace(row, reason=reason)
-    return replace(row, state="pending", work_key=named.work_key)
 
 
-def _not_ours(row: InboxRow, ours: Ours) -> str | None:
-    if row.livemode is None:
+def _unreadable(body: bytes, source: Source, secret_name: str | None, why: str) -> InboxRow:
+    digest = hashlib.sha256(body).hexdigest()
+    return InboxRow(
+        id=f"unreadable_{digest[:40]}",
+        source=source,
+        payload=body,
+        secret_name=secret_name,
+        reason=f"unreadable: {why}",
+    )
+
+
+def _not_ours(livemode: object, account: str | None, ours: Ours) -> str | None:
+    if not isinstance(livemode, bool):
         return "unreadable: the event does not say its mode"
-    if row.livemode != ours.livemode:
+    if livemode != ours.livemode:
         modes = {True: "live", False: "test"}
-        return f"wrong mode: a {modes[row.livemode]} event, the key is a {modes[ours.livemode]} one"
+        return f"wrong mode: a {modes[livemode]} event, the key is a {modes[ours.livemode]} one"
     # The account's own endpoint sends no account at all; a Connect endpoint always does.
-    if row.stripe_account not in (None, ours.account_id):
+    if account is not None and account != ours.account_id:
         expected = ours.account_id or "none expected, see TRUEUP_STRIPE_ACCOUNT_ID"
-        return f"wrong account: {row.stripe_account} ({expected})"
+        return f"wrong account: {account} ({expected})"
     return None
 
 
-def _snapshot_subject(event: dict[str, Any], organization_key: str) -> _Named:
+def _snapshot_subject(event: dict[str, Any], event_type: str, organization_key: str) -> _Named:
     """Stripe: https://docs.stripe.com/api/events/types, the object of each type."""
-    event_type = _text(event.get("type")) or ""
     thing = _dict(_dict(event.get("data")).get("object"))
-    customer_id = _id(thing.get("customer"))
-    subscription_id, metadata = None, _dict(thing.get("metadata"))
-    wanted = True
+    object_id, customer_id = _id(thing.get("id")), _id(thing.get("customer"))
+    subscription_id, metadata, wanted = None, _dict(thing.get("metadata")), True
     if event_type.startswith("customer.subscription."):
-        subscription_id = _id(thing.get("id"))
+        subscription_id = object_id
     elif event_type.startswith("subscription_schedule."):
         subscription_id = _id(thing.get("subscription")) or _id(thing.get("released_subscription"))
     elif event_type.startswith("invoice."):
         subscription_id, metadata = _of_invoice(thing)
         wanted = event_type in _INVOICE_TYPES
     elif event_type in _CUSTOMER_TYPES:
-        customer_id = _id(thing.get("id"))
+        customer_id = object_id
     else:
         wanted = False
-    return _decide(
-        _Named(
-            object_id=_id(thing.get("id")),
-            subscription_id=subscription_id,
-            customer_id=customer_id,
-            organization_id=_text(metadata.get(organization_key)),
-        ),
-        by_customer=event_type in _CUSTOMER_TYPES,
-        unwanted=None if wanted else f"no work: {event_type or 'no type'} changes no seats",
+    return _Named(
+        object_id=object_id,
+        subscription_id=subscription_id,
+        customer_id=customer_id,
+        organization_id=_text(metadata.get(organization_key)),
+        unwanted=None if wanted else f"no work: {event_type} changes no seats",
     )
 
 
@@ -187,40 +196,29 @@ def _of_invoice(invoice: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     return subscription_id, _dict(details.get("metadata")) or _dict(before.get("metadata"))
 
 
-def _thin_subject(event: dict[str, Any]) -> _Named:
-    """A thin notification names one related object; nothing else is in it.
+def _thin_subject(event: dict[str, Any], event_type: str, organization_key: str) -> _Named:
+    """A thin notification names one related object; nothing else is in it, no metadata either.
 
     Stripe: https://docs.stripe.com/event-destinations#benefits-of-thin-events
     """
-    event_type = _text(event.get("type")) or ""
+    del organization_key
     related = _id(_dict(event.get("related_object")).get("id"))
-    about_subscription = event_type.startswith("v1.customer.subscription.")
-    about_customer = event_type.removeprefix("v1.") in _CUSTOMER_TYPES
-    unwanted = None
+    if event_type.startswith("v1.customer.subscription."):
+        return _Named(object_id=related, subscription_id=related)
+    if event_type.removeprefix("v1.") in _CUSTOMER_TYPES:
+        return _Named(object_id=related, customer_id=related)
     if event_type.startswith("v1.invoice."):
-        unwanted = "no work: a thin event of an invoice does not name its subscription"
-    elif not (about_subscription or about_customer):
-        unwanted = f"no work: {event_type or 'no type'} changes no seats"
-    return _decide(
-        _Named(
-            object_id=related,
-            subscription_id=related if about_subscription else None,
-            customer_id=related if about_customer else None,
-        ),
-        by_customer=about_customer,
-        unwanted=unwanted,
-    )
+        why = "a thin event of an invoice does not name its subscription"
+        return _Named(object_id=related, unwanted=f"no work: {why}")
+    return _Named(object_id=related, unwanted=f"no work: {event_type} changes no seats")
 
 
-def _decide(named: _Named, *, by_customer: bool, unwanted: str | None) -> _Named:
-    if unwanted:
-        return replace(named, reason=unwanted)
+def _work_key(event_type: str, named: _Named) -> str | None:
     if named.subscription_id:
-        return replace(named, work_key=f"sub:{named.subscription_id}")
-    if by_customer and named.customer_id:
-        return replace(named, work_key=f"cus:{named.customer_id}")
-    missing = "customer" if by_customer else "subscription"
-    return replace(named, reason=f"no work: the event names no {missing}")
+        return f"sub:{named.subscription_id}"
+    if named.customer_id and event_type.removeprefix("v1.") in _CUSTOMER_TYPES:
+        return f"cus:{named.customer_id}"
+    return None
 
 
 def _account(event: dict[str, Any]) -> str | None:

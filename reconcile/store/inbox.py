@@ -30,24 +30,25 @@ _COLUMNS = {
     "customer_id": "text",
     "organization_id": "text",
     "work_key": "text",
-    "payload": "bytea",
     "state": "text",
     "reason": "text",
     "deliveries": "integer",
 }
+_OF_THE_ROW = tuple(name for name in _COLUMNS if name != "deliveries")
 _NAMES = ", ".join(_COLUMNS)
-# Bodies travel in binary: as text they would be hex, twice the size.
-_ARRAYS = ", ".join(
-    f"%({name}){'b' if kind == 'bytea' else 's'}::{kind}[]" for name, kind in _COLUMNS.items()
-)
+_TYPED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
 # Law 2 in one statement: a redelivery makes an unfinished row due now, and is only counted on a
 # finished one. `least` leaves a row alone that is due already, and so in its place in the line.
+# The rows travel as one JSON text, a sixth of the cost of an array a column; the bodies, which
+# must arrive byte for byte, beside it as one array in binary (as text they would be hex).
 _ACCEPT = f"""
-insert into events ({_NAMES}, received_at, last_delivered_at, due_at, finished_at)
-select {_NAMES}, now(), now(),
+insert into events ({_NAMES}, payload, received_at, last_delivered_at, due_at, finished_at)
+select {_NAMES}, payload, now(), now(),
     case when state = 'pending' then now() end,
     case when state <> 'pending' then now() end
-from unnest({_ARRAYS}) as arrived ({_NAMES})
+from rows from (
+    json_to_recordset(%(rows)s::json) as ({_TYPED}), unnest(%(payloads)b::bytea[])
+) as arrived ({_NAMES}, payload)
 on conflict (id) do update set
     deliveries = events.deliveries + excluded.deliveries,
     last_delivered_at = excluded.last_delivered_at,
@@ -70,11 +71,14 @@ def accept(connection: Connection, rows: Sequence[InboxRow]) -> None:
     ordered = [unique[event_id] for event_id in sorted(unique)]
     if not ordered:
         return
-    arrays: dict[str, list[object]] = {
-        name: [getattr(row, name) for row in ordered] for name in _COLUMNS if name != "deliveries"
-    }
-    arrays["deliveries"] = [deliveries[row.id] for row in ordered]
-    connection.exec_driver_sql(_ACCEPT, arrays)
+    columns = [
+        {name: getattr(row, name) for name in _OF_THE_ROW} | {"deliveries": deliveries[row.id]}
+        for row in ordered
+    ]
+    connection.exec_driver_sql(
+        _ACCEPT,
+        {"rows": orjson.dumps(columns).decode(), "payloads": [row.payload for row in ordered]},
+    )
 
 
 def add_request(  # noqa: PLR0913 - the values of one row, all by name

@@ -1,0 +1,95 @@
+"""`POST /webhooks/stripe`: verify the raw bytes, store, commit, answer (Law 1).
+
+Plain WSGI in front of the Flask application: what Flask does around a view costs more than all the
+work in here together, and this is the one path that bursts (docs/decisions/0004-the-receiver.md).
+
+Answers: 200 after the commit; 400 not authentic, nothing is stored; 405; 413 too large, not read;
+503 not known to be stored, Stripe comes again. What went wrong inside is logged, never answered.
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from reconcile.envelope import Ours, read_event
+from reconcile.settings import Settings
+from webhooks.metrics import DoorMetrics
+from webhooks.signatures import Signatures
+from webhooks.writer import GroupCommitWriter, NotStored
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATH = "/webhooks/stripe"
+Answer = tuple[HTTPStatus, dict[str, str]]
+
+
+class Door:
+    """A WSGI application that takes Stripe's webhooks and hands everything else on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        signatures: Signatures,
+        writer: GroupCommitWriter,
+        metrics: DoorMetrics,
+        others: "WSGIApplication",
+    ) -> None:
+        self._limit = settings.webhook_max_body_bytes
+        self._ours = Ours.of(settings)
+        self._signatures = signatures
+        self._writer = writer
+        self._metrics = metrics
+        self._others = others
+        self._log = structlog.get_logger()
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PATH:
+            return self._others(environ, start_response)
+        try:
+            status, content = self._receive(environ)
+        except Exception:  # noqa: BLE001 - whatever it is, the answer is 500 and no trace
+            self._log.exception("webhook failed")
+            status, content = HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "internal error"}
+        body = orjson.dumps(content)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", "POST"))
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    def _receive(self, environ: "WSGIEnvironment") -> Answer:
+        if environ["REQUEST_METHOD"] != "POST":
+            return HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only POST"}
+        body = self._read_body(environ)
+        if body is None:
+            self._metrics.count("too_large")
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"over {self._limit} bytes"}
+        secret_name = self._signatures.matching(body, environ.get("HTTP_STRIPE_SIGNATURE"))
+        if secret_name is None:
+            self._metrics.count("bad_signature")
+            self._log.warning("webhook refused: bad signature", bytes=len(body))
+            return HTTPStatus.BAD_REQUEST, {"error": "the signature does not match"}
+        row = read_event(body, self._ours, source="webhook", secret_name=secret_name)
+        try:
+            self._writer.store(row)
+        except NotStored as error:
+            self._metrics.count("unavailable", secret_name)
+            self._log.error("webhook not stored", event_id=row.id, why=str(error))
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "not stored, deliver it again"}
+        self._metrics.count("ignored" if row.reason else "stored", secret_name)
+        return HTTPStatus.OK, {"event": row.id, "state": row.state}
+
+    def _read_body(self, environ: "WSGIEnvironment") -> bytes | None:
+        """Return the raw body, whole, or None when it is over the limit."""
+        stated = environ.get("CONTENT_LENGTH")
+        if stated and int(stated) > self._limit:
+            return None
+        # Without a stated length (chunked) the server ends the stream; one byte more gives it away.
+        body: bytes = environ["wsgi.input"].read(int(stated) if stated else self._limit + 1)
+        return body if len(body) <= self._limit else None
