@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         description="After SIGTERM a job may go on for this long; then its events are given back.",
     )
     relay_poll_s: float = Field(
-        default=0.2, gt=0, description="How often the relay looks when nothing notified it."
+        default=0.05, gt=0, description="How often the relay looks for rows that are due."
     )
     relay_batch: int = Field(default=500, gt=0, description="Work keys hinted in one go.")
     retry_max_attempts: int = Field(

@@ -69,6 +69,18 @@ def latest(session: Session, task: str) -> Run | None:
     return None if row is None else _run(row)
 
 
+def latest_done(session: Session, task: str) -> Run | None:
+    """Return the task's newest run that was finished, or None."""
+    found = session.execute(
+        select(runs)
+        .where(runs.c.task == task, runs.c.state == "done")
+        .order_by(runs.c.night.desc())
+        .limit(1)
+    )
+    row = found.mappings().one_or_none()
+    return None if row is None else _run(row)
+
+
 def _written(session: Session, run_id: int, **values: object) -> Run:
     changed = update(runs).where(runs.c.id == run_id).values(**values).returning(runs)
     return _run(session.execute(changed).mappings().one())

@@ -1,0 +1,128 @@
+"""`trueup schedule`: the nightly run, the gap audit and the pruning, each at its hour, in UTC.
+
+A night's work is done once however many schedules and crons there are: the tasks see to that
+themselves. What was missed while no schedule ran is made up for; a fresh installation waits for
+its first night. A task that fails is called again later the same night and goes on where it was.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from types import FrameType
+
+import structlog
+
+from reconcile import audit, log, metrics, nightly, prune
+from reconcile.errors import ShuttingDown
+from reconcile.services import Services, build_services
+from reconcile.settings import Settings
+from reconcile.store import runs
+from worker.budget import SharedBudget
+
+LOOK_S = 20.0
+
+# After a failure, and while another process is at it.
+AGAIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What runs once a night, from which hour; `run` returns how it ended."""
+
+    name: str
+    at: time
+    run: Callable[[Services, date], str]
+
+
+def tasks(settings: Settings) -> tuple[Task, ...]:
+    """Return all tasks, in the order they run when several are due."""
+    return (
+        Task("nightly", settings.nightly_at, lambda s, night: nightly.run(s, night).state),
+        Task(audit.TASK, settings.gap_audit_at, lambda s, night: audit.run(s, night).state),
+        Task(prune.TASK, settings.gap_audit_at, lambda s, night: prune.run(s, night).state),
+    )
+
+
+def latest_night(now: datetime, at: time) -> datetime:
+    """Return the last time it was `at` o'clock, UTC; its date is the night's name."""
+    today = datetime.combine(now.astimezone(UTC).date(), at, tzinfo=UTC)
+    return today if today <= now else today - timedelta(days=1)
+
+
+class Schedule:
+    """The loop of one schedule process."""
+
+    def __init__(self, services: Services, found: tuple[Task, ...]) -> None:
+        self._services = services
+        self._tasks = found
+        self._began_at = services.clock()
+        self._not_before: dict[str, datetime] = {}
+        self._stopping = threading.Event()
+        self._at_work = False
+        self._log = structlog.get_logger()
+
+    def run(self) -> None:
+        """Run what is due until `stop` is called."""
+        while not self._stopping.is_set():
+            for task in self._tasks:
+                self._look_at(task)
+            self._stopping.wait(LOOK_S)
+
+    def stop(self) -> None:
+        """End now: a task in hand stops where it is, and goes on from there next time."""
+        self._stopping.set()
+        if self._at_work:
+            raise ShuttingDown
+
+    def due(self, task: Task) -> date | None:
+        """Return the night the task has still to do, or None."""
+        now = self._services.clock()
+        if now < self._not_before.get(task.name, now):
+            return None
+        moment = latest_night(now, task.at)
+        with self._services.sessions() as session:
+            last = runs.latest(session, task.name)
+        if last is None:
+            return moment.date() if moment >= self._began_at else None
+        over = last.night > moment.date() or (last.night == moment.date() and last.state == "done")
+        return None if over else moment.date()
+
+    def _look_at(self, task: Task) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            night = self.due(task)
+            if night is None:
+                return
+            self._at_work = True
+            state = task.run(self._services, night)
+        except Exception:  # noqa: BLE001 - one task's failure is not the next one's
+            self._log.exception("the task could not run", task=task.name)
+            state = "failed"
+        finally:
+            self._at_work = False
+        if state != "done":
+            self._not_before[task.name] = self._services.clock() + AGAIN
+
+
+def main(settings: Settings) -> None:
+    """Run the schedule until SIGTERM or SIGINT."""
+    log.configure(settings)
+    metrics.serve(settings)
+    services = build_services(settings, SharedBudget(settings))
+    schedule = Schedule(services, tasks(settings))
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        schedule.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    try:
+        schedule.run()
+    except ShuttingDown:
+        structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
+    finally:
+        services.engine.dispose()
