@@ -176,8 +176,9 @@ def upgrade() -> None:
         sa.Column("item_id", sa.Text(), nullable=False, comment="empty for one without items"),
         sa.Column("price_id", sa.Text(), nullable=False),
         sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column("is_seat", sa.Boolean(), nullable=False, comment="its price is a seat type's"),
         sa.Column(
-            "is_seat", sa.Boolean(), nullable=False, comment="its price is one of the catalog"
+            "is_ours", sa.Boolean(), nullable=False, comment="its price is in the catalog, fees too"
         ),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("customer_id", sa.Text(), nullable=False),

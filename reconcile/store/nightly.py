@@ -25,6 +25,7 @@ _SEEN_COLUMNS = (
     "price_id",
     "quantity",
     "is_seat",
+    "is_ours",
     "status",
     "customer_id",
     "organization_id",
@@ -53,10 +54,13 @@ def store_page(
     run_id: int,
     page: Iterable[StripeSubscription],
     *,
-    seat_prices: Collection[str],
+    prices: Mapping[str, bool],
     organization_key: str,
 ) -> int:
-    """Copy one page into `nightly_seen`; returns the rows, one per item."""
+    """Copy one page into `nightly_seen`; returns the rows, one per item.
+
+    `prices` are those of the catalog, each with whether it is a seat type's.
+    """
     rows = 0
     with copying(session, "nightly_seen", _SEEN_COLUMNS) as copy:
         for each in page:
@@ -70,11 +74,12 @@ def store_page(
                 each.has_pending_update,
             )
             items = [
-                (item.id, item.price_id, item.quantity, item.price_id in seat_prices)
+                (item.id, item.price_id, item.quantity, prices.get(item.price_id, False))
                 for item in each.items
             ]
+            ours = any(item.price_id in prices for item in each.items)
             for item_row in items or [("", "", None, False)]:
-                copy.write_row((run_id, each.id, *item_row, *shared))
+                copy.write_row((run_id, each.id, *item_row, ours, *shared))
                 rows += 1
     return rows
 
@@ -139,24 +144,33 @@ _LIVE = """
             bool_or(cancel_at_period_end) as cancel_at_period_end,
             bool_or(collection_paused) as collection_paused,
             bool_or(has_pending_update) as has_pending_update,
-            bool_or(is_seat) or min(organization_id) is not null as ours
+            bool_or(is_ours) or min(organization_id) is not null as ours
         from nightly_seen where run_id = :run_id group by subscription_id
     ), counts as (
         select organization_id, seat_type, active from nightly_counts where run_id = :run_id
     )
     """
 
-# A subscription in Stripe that names no organization we know: a finding, and no call.
+# Whose a subscription is: its metadata's organization, else its customer's. One of nobody we know
+# is a finding, and no call.
 _IS_KNOWN = """
-    (exists (select from organizations as o where o.id = seen.organization_id)
-     or exists (select from organizations as o where o.stripe_customer_id = seen.customer_id))
+    exists (select from organizations as o where case
+        when seen.organization_id is null then o.stripe_customer_id = seen.customer_id
+        else o.id = seen.organization_id end)
+    """
+
+# A plan that includes its seats need have no price of ours to be known by.
+_INCLUDES_ALL = """
+    exists (select from organizations as o join plans as p on p.plan = o.plan
+            where p.policy = 'included' and o.stripe_customer_id = seen.customer_id)
     """
 
 # Each part answers with (work key, what differs). The order is the order of telling: of several
 # differences of one subscription the first is named.
 _DIFFERENCES = f"""
     select 'sub:' || seen.id, 1, 'new in Stripe' from seen
-    where seen.ours and not exists (select from live where live.id = seen.id) and {_IS_KNOWN}
+    where (seen.ours or {_INCLUDES_ALL})
+      and not exists (select from live where live.id = seen.id) and {_IS_KNOWN}
 
     union all
     select 'sub:' || live.id, 2, 'not in the list' from live
@@ -214,21 +228,13 @@ _DIFFERENCES = f"""
         group by organization_id having count(*) > 1)
 
     union all
-    select 'org:' || o.id, 10, 'no subscription'
-    from organizations as o join plans as p on p.plan = o.plan
-    where p.policy in ('purchased', 'contract', 'follow')
-      and exists (select from counts as c where c.organization_id = o.id and c.active <> 0)
-      and not exists (select from live where live.organization_id = o.id)
-      and not exists (select from seen where seen.organization_id = o.id and seen.ours)
-
-    union all
-    select 'org:' || o.id, 11, 'included seats'
+    select 'org:' || o.id, 10, 'included seats'
     from organizations as o join rules as r on r.plan = o.plan
     join counts as c on c.organization_id = o.id and c.seat_type = r.seat_type
     where r.policy = 'included' and (c.active > r.included or c.active > r.cap or c.active < 0)
 
     union all
-    select 'org:' || o.id, 12, 'member without a seat'
+    select 'org:' || o.id, 11, 'member without a seat'
     from organizations as o join plans as p on p.plan = o.plan
     where p.policy = 'own_seat' and :own_members and exists (
         select from members as m
@@ -237,8 +243,9 @@ _DIFFERENCES = f"""
                           and live.member_id = m.id and live.status in ('active', 'trialing')))
 
     union all
-    select 'org:' || f.organization_id, 13, 'open finding' from findings as f
+    select 'org:' || f.organization_id, 12, 'open finding' from findings as f
     where f.closed_at is null and f.subscription_id is null and f.organization_id is not null
+      and f.kind <> :bereft
     """
 
 _COMPARE = f"""{_LIVE}
@@ -247,39 +254,86 @@ _COMPARE = f"""{_LIVE}
     from ({_DIFFERENCES}) as d (work_key, nth, reason) order by work_key, nth
     """
 
-_UNKNOWN = f"""{_LIVE},
+_OPEN = """
     opened as (
-        insert into findings as f
-            (kind, subject, subscription_id, summary, detail, opened_by, last_seen_at)
-        select :kind, seen.id, seen.id,
-            'The subscription ' || seen.id || ' of the Stripe customer ' || seen.customer_id
-            || ' names no organization that was imported: import it, or set its metadata.',
-            jsonb_build_object('customer', seen.customer_id, 'organization', seen.organization_id),
+        insert into findings as f (kind, subject, organization_id, subscription_id, urgent, summary,
+            detail, opened_by, last_seen_at)
+        select :kind, subject, organization_id, subscription_id, urgent, summary, detail,
             :opened_by, now()
-        from seen
-        where seen.ours and not exists (select from live where live.id = seen.id)
-          and not {_IS_KNOWN}
+        from wanted
         on conflict (kind, subject) where closed_at is null do update set last_seen_at = now()
         returning xmax = 0 as is_new
-    ), closed as (
-        update findings as f set closed_at = now(), last_seen_at = now()
-        where f.kind = :kind and f.closed_at is null and not exists (
-            select from seen where seen.id = f.subscription_id and seen.ours
-              and not exists (select from live where live.id = seen.id) and not {_IS_KNOWN})
-        returning 1
     )
+    """
+_COUNT = """
     select (select count(*) from opened), (select count(*) from opened where is_new),
         (select count(*) from closed)
     """
 
+_UNKNOWN = f"""{_LIVE},
+    wanted as (
+        select seen.id as subject, null as organization_id, seen.id as subscription_id,
+            false as urgent,
+            'Seats are billed to ' || seen.customer_id || ', which no organization has: import the '
+            || 'organization, or name it in the subscription''s metadata.' as summary,
+            jsonb_build_object('customer', seen.customer_id, 'organization', seen.organization_id)
+                as detail
+        from seen
+        where seen.ours and not exists (select from live where live.id = seen.id)
+          and not {_IS_KNOWN}
+    ), {_OPEN}, closed as (
+        update findings as f set closed_at = now(), last_seen_at = now()
+        where f.kind = :kind and f.closed_at is null
+          and not exists (select from wanted where wanted.subject = f.subject)
+        returning 1
+    )
+    {_COUNT}"""
+
+# Seats in use that nobody pays for. What was opened about a subscription that is over by now is
+# gone, too, when the organization has another one, or nobody active any more.
+_BEREFT = f"""{_LIVE},
+    unpaid as (
+        select o.id, sum(c.active) as active
+        from organizations as o join plans as p on p.plan = o.plan
+        join counts as c on c.organization_id = o.id and c.active > 0
+        where p.policy in ('purchased', 'contract', 'follow') and not o.trial
+          and not exists (select from live where live.organization_id = o.id)
+          and not exists (select from seen where seen.organization_id = o.id
+              or (seen.organization_id is null and seen.customer_id = o.stripe_customer_id))
+        group by o.id
+    ), wanted as (
+        select u.id as subject, u.id as organization_id, null as subscription_id, true as urgent,
+            u.active || ' members are active and no subscription is: start one, or block them.'
+                as summary,
+            jsonb_build_object('active', u.active) as detail
+        from unpaid as u
+        where not exists (select from findings as f where f.kind = :kind and f.closed_at is null
+                          and f.organization_id = u.id and f.subscription_id is not null)
+    ), {_OPEN}, closed as (
+        update findings as f set closed_at = now(), last_seen_at = now()
+        where f.kind = :kind and f.closed_at is null
+          and not exists (select from unpaid where unpaid.id = f.organization_id)
+          and not exists (select from live where live.id = f.subscription_id)
+        returning 1
+    )
+    {_COUNT}"""
+
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """Subscriptions that name no organization, and the findings about them."""
+class Told:
+    """How many a finding is about, and how many were opened and closed."""
 
-    subscriptions: int
+    standing: int
     opened: int
     closed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the comparison told by itself, without a look at any one subscription."""
+
+    unknown: Told  # subscriptions of nobody we know
+    bereft: Told  # organizations with active members and no subscription
 
 
 def compare(
@@ -289,17 +343,24 @@ def compare(
     *,
     own_members: bool,
     opened_by: str,
-) -> Unknown:
-    """Fill `nightly_differs` by sets, and open and close the findings of unknown subscriptions.
+) -> Compared:
+    """Fill `nightly_differs` by sets, and tell the findings that sets alone can tell.
 
     `own_members` is False when the roster is the host's view: single members are not known then.
     """
     session.execute(text("set local statement_timeout = 0"))
     session.execute(text("analyze nightly_seen, nightly_counts"))
     given = _parameters(run_id, rules)
-    session.execute(text(_COMPARE), given | {"own_members": own_members})
-    unknown = given | {"kind": FindingKind.UNKNOWN_CUSTOMER.value, "opened_by": opened_by}
-    return Unknown(*session.execute(text(_UNKNOWN), unknown).one())
+    bereft = FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION.value
+    session.execute(text(_COMPARE), given | {"own_members": own_members, "bereft": bereft})
+
+    def told(query: str, kind: str) -> Told:
+        answer = session.execute(text(query), given | {"kind": kind, "opened_by": opened_by})
+        return Told(*answer.one())
+
+    return Compared(
+        unknown=told(_UNKNOWN, FindingKind.UNKNOWN_CUSTOMER.value), bereft=told(_BEREFT, bereft)
+    )
 
 
 def _parameters(run_id: int, rules: Iterable[PlanRules]) -> dict[str, object]:
