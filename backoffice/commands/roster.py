@@ -1,0 +1,64 @@
+"""`trueup import`: the roster from files, all of it or nothing."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from backoffice.commands.explain import need, read_settings
+from reconcile.catalog import load_catalog
+from reconcile.database import build_engine, build_sessions
+from reconcile.roster_files import KINDS
+from reconcile.roster_import import Imported, ImportRefused, import_files
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--kind", type=click.Choice(sorted(KINDS)), help="What the files hold, if unclear.")
+@click.option(
+    "--replace", is_flag=True, help="Remove members of the named organizations that are missing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+def import_roster(files: tuple[Path, ...], kind: str | None, replace: bool, as_json: bool) -> None:
+    """Import organizations, members and auto-add settings from CSV or JSON Lines.
+
+    One transaction: a single wrong line, named with its number, and nothing is imported. Importing
+    the same files again changes nothing.
+    """
+    settings = read_settings()
+    need(settings, "database_url")
+    catalog = load_catalog(settings.catalog_path)
+    engine = build_engine(settings.database_url)
+    try:
+        imported = import_files(
+            build_sessions(engine),
+            catalog,
+            files,
+            now=datetime.now(UTC),
+            kind=kind,
+            replace=replace,
+        )
+    except ImportRefused as refused:
+        lines = "\n".join(str(error) for error in refused.errors)
+        raise click.ClickException(f"{refused}\n{lines}") from refused
+    finally:
+        engine.dispose()
+    if as_json:
+        click.echo(orjson.dumps(imported.as_json()))
+    else:
+        Console().print(_table(imported))
+
+
+def _table(imported: Imported) -> Table:
+    table = Table(title="Imported", caption=f"{imported.requests} organizations will be looked at")
+    table.add_column("what")
+    for heading in ("added", "changed", "removed", "unchanged"):
+        table.add_column(heading, justify="right")
+    for name in ("organizations", "members", "auto_add"):
+        tally = getattr(imported, name)
+        counts = (tally.added, tally.changed, tally.removed, tally.unchanged)
+        table.add_row(name.replace("_", "-"), *map(str, counts))
+    return table
