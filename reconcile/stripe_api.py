@@ -146,6 +146,14 @@ class StripeApi:
             params["starting_after"] = page["data"][-1]["id"]
         raise TooMuchToRead(path)
 
+    def probe(self, method: str, path: str, /, **params: Any) -> datetime:
+        """Return Stripe's clock (its Date header) after a request that can change nothing.
+
+        For `trueup doctor`: a write that names an object which does not exist shows by its error
+        whether the key may do it. Raises the errors of this module.
+        """
+        return self._call(method, path, params)[1].at
+
     def subscription(self, subscription_id: str) -> StripeSubscription:
         """Return the subscription as it is now, all its items. Raises StripeGone."""
         raw, answer = self._call("get", f"/v1/subscriptions/{subscription_id}", {})
