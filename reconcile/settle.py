@@ -38,6 +38,7 @@ from reconcile.stripe_shapes import StripeSubscription
 __all__ = [
     "Settled",
     "Snapshot",
+    "check_organization",
     "settle_customer",
     "settle_organization",
     "settle_subscription",
@@ -334,10 +335,22 @@ def settle_organization(
         )
 
     settled = _each(services, ids, one)
-    course = Course(services, organization_id, trigger, writes, retry_declined, previews=True)
-    verdict = _note_organization(course, organization)
-    settled.append(course.ended(verdict.decision.reason, verdict))
+    settled.append(check_organization(services, organization_id, trigger=trigger))
     return _together(settled if ids else settled[-1:])
+
+
+def check_organization(services: Services, organization_id: str, *, trigger: str) -> Settled:
+    """Settle what holds of the organization beside its subscriptions; Stripe is not asked.
+
+    Raises OrganizationMissing when it was never imported.
+    """
+    with services.sessions() as session:
+        organization = roster_store.organization(session, organization_id)
+    if organization is None:
+        raise OrganizationMissing(organization_id)
+    course = Course(services, organization_id, trigger, True, retry_declined=False, previews=False)
+    verdict = _note_organization(course, organization)
+    return course.ended(verdict.decision.reason, verdict)
 
 
 def settle_customer(
