@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from sandbox import account, balance, customers, payment_methods, portal
+from sandbox import (
+    account,
+    balance,
+    catalog,
+    checkout,
+    coupons,
+    customers,
+    invoice_item_api,
+    invoices,
+    payment_methods,
+    payments,
+    portal,
+    setup_intents,
+    subscription_cancel,
+    subscription_items,
+    subscription_update,
+    subscriptions,
+    tax_rates,
+)
 from sandbox.app import Application
 from sandbox.control import Doors
 from sandbox.render import Include
@@ -17,15 +35,32 @@ def build(doors: Doors | None = None) -> Application:
     return Application(doors.world, routes, all_includes(), doors.layers)
 
 
+MODULES = (
+    account,
+    balance,
+    catalog,
+    checkout,
+    coupons,
+    customers,
+    invoice_item_api,
+    invoices,
+    payment_methods,
+    payments,
+    portal,
+    setup_intents,
+    subscription_cancel,
+    subscription_items,
+    subscription_update,
+    subscriptions,
+    tax_rates,
+)
+
+
 def all_routes() -> list[Route]:
     """Every call this sandbox answers."""
-    return [
-        route
-        for module in (account, balance, customers, payment_methods, portal)
-        for route in module.ROUTES
-    ]
+    return [route for module in MODULES for route in module.ROUTES]
 
 
 def all_includes() -> dict[str, Include]:
     """Fields that are shown only when `expand` names them."""
-    return {}
+    return {**catalog.INCLUDES, **checkout.INCLUDES, **payments.INCLUDES}

@@ -43,7 +43,7 @@ def move_balance(
         "type": kind,
         **extra,
     }
-    return world.store.put(transaction, "customer_cash_balance_transaction.created")
+    return world.store.put(transaction)
 
 
 def create_balance_transaction(ctx: Context) -> Obj:

@@ -97,8 +97,9 @@ def list_products(ctx: Context) -> Obj | bytes:
     return list_page(
         ctx,
         "product",
-        keep=lambda row: active in (None, peek(row, "active"))
-        and (ids is None or peek(row, "id") in ids),
+        keep=lambda row: (
+            active in (None, peek(row, "active")) and (ids is None or peek(row, "id") in ids)
+        ),
     )
 
 

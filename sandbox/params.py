@@ -79,7 +79,7 @@ def schema(name: str) -> Schema:
 
 def strings(*names: str) -> Schema:
     """The schema of a call that no SDK class describes: optional strings."""
-    return Schema({name: _string for name in ("expand", *names)}, ())
+    return Schema(dict.fromkeys(("expand", *names), _string), ())
 
 
 @cache

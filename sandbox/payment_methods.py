@@ -70,7 +70,7 @@ def card_error(decline_code: str, **extra: object) -> ApiError:
         _MESSAGES.get(decline_code, "Your card was declined."),
         type="card_error",
         code=decline_code if own else "card_declined",
-        decline_code=None if own else decline_code,
+        decline_code=decline_code,
         extra=dict(extra),
     )
 

@@ -40,6 +40,16 @@ def previous_attributes(before: Hash, after: Hash) -> Hash:
     return changed
 
 
+def companions(event_type: str, before: Hash | None, after: Hash | None) -> list[str]:
+    """Further snapshot events that Stripe sends with an update: pausing and resuming."""
+    if event_type != _UPDATED or before is None or after is None:
+        return []
+    was, now = before["status"] == "paused", after["status"] == "paused"
+    if was == now:
+        return []
+    return [f"customer.subscription.{'paused' if now else 'resumed'}"]
+
+
 def thin_types(event_type: str, before: Hash | None, after: Hash) -> list[str]:
     """The thin events that tell of the same change as a snapshot event, most general first.
 

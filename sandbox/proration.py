@@ -47,7 +47,8 @@ def _transformed(price: dict[str, Any], quantity: int) -> int:
     transform = price.get("transform_quantity")
     if not transform:
         return quantity
-    whole, rest = divmod(quantity, transform["divide_by"])
+    divide_by: int = transform["divide_by"]
+    whole, rest = divmod(quantity, divide_by)
     return whole + (1 if rest and transform["round"] == "up" else 0)
 
 

@@ -21,9 +21,13 @@ Include = Callable[[World, Obj], Any]
 
 def show(world: World, obj: Obj) -> Obj:
     """The object as the API shows it, nothing expanded."""
-    shown = {name: value for name, value in obj.items() if not name.startswith("_")}
+    shown = _public(obj)
     special = None if obj.get("deleted") else _SPECIAL.get(str(obj.get("object")))
     return special(world, shown) if special else shown
+
+
+def _public(obj: Obj) -> Obj:
+    return {name: value for name, value in obj.items() if not name.startswith("_")}
 
 
 def list_of(data: list[Obj], url: str, *, has_more: bool = False, **extra: Any) -> Obj:
@@ -109,7 +113,7 @@ def _subscription(world: World, shown: Obj) -> Obj:
 
 
 def _item(world: World, item: Obj) -> Obj:
-    shown = {name: value for name, value in item.items() if not name.startswith("_")}
+    shown = _public(item)
     shown["price"] = show(world, world.store.need("price", item["price"]))
     shown["plan"] = plan_of(shown["price"])
     shown["tax_rates"] = _tax_rates(world, item["tax_rates"])
@@ -121,7 +125,7 @@ def _tax_rates(world: World, ids: list[str]) -> list[Obj]:
 
 
 def _invoice(world: World, shown: Obj) -> Obj:
-    lines = shown["lines"]
+    lines = [_public(line) for line in shown["lines"]]
     shown["lines"] = list_of(
         lines[:EMBEDDED_LINES],
         f"/v1/invoices/{shown['id']}/lines",

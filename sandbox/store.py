@@ -186,30 +186,40 @@ class Store:
             table.order.append(object_id)
         table.rows[object_id] = row
         for name, index in table.indexes.items():
-            now, was = peek(row, name), peek(old, name) if old is not None else None
-            if was != now and was is not None:
-                index[was].pop(object_id, None)
-            if now is not None:
-                index.setdefault(now, {})[object_id] = None
+            now = _keys(row, name)
+            for value in _keys(old, name) - now if old is not None else ():
+                index[value].pop(object_id, None)
+            for value in now:
+                index.setdefault(value, {})[object_id] = None
 
     def _forget(self, table: Table, object_id: str) -> None:
         row = table.rows.pop(object_id)
         for name, index in table.indexes.items():
-            value = peek(row, name)
-            if value is not None:
+            for value in _keys(row, name):
                 index[value].pop(object_id, None)
 
 
 def peek(row: Row, name: str) -> Any:
-    """One field of a row; dots reach into hashes, as in `parent.subscription_details`."""
+    """One field of a row; dots reach into hashes, and into every hash of a list."""
     if not isinstance(row, dict):
         return row.peek(name)
     value: Any = row
     for part in name.split("."):
+        if isinstance(value, list):
+            value = [one.get(part) for one in value]
+            continue
         if not isinstance(value, dict):
             return None
         value = value.get(part)
     return value
+
+
+def _keys(row: Row, name: str) -> set[Any]:
+    """The index keys of a row: none, one, or one for each entry of a list."""
+    value = peek(row, name)
+    if isinstance(value, list):
+        return set(value)
+    return set() if value is None else {value}
 
 
 def copy(obj: Obj) -> Obj:

@@ -19,9 +19,10 @@ from sandbox.events import Snapshot, Thin, matches, record
 from sandbox.faults import WebhookFaults
 from sandbox.fields import set_fields, set_metadata
 from sandbox.listing import list_page
+from sandbox.previous import companions
 from sandbox.routes import Context, Route
-from sandbox.store import Obj
-from sandbox.world import API_VERSION, Commit, World
+from sandbox.store import Entry, Obj
+from sandbox.world import API_VERSION, Commit, Origin, World
 
 ENDPOINT = "webhook_endpoint"
 DESTINATION = "v2.core.event_destination"
@@ -101,20 +102,27 @@ class Webhooks:
 
     def _on_commit(self, commit: Commit) -> None:
         for entry in commit.entries:
-            recorded = record(self._world, entry, commit.origin)
-            if recorded is None:
-                continue
-            snapshot, thin = recorded
-            for endpoint in self._endpoints(thin=False):
-                if matches(snapshot.type, endpoint["enabled_events"]):
-                    snapshot.waiting.add(endpoint["id"])
-            for endpoint in self._endpoints(thin=False):
-                if endpoint["id"] in snapshot.waiting:
-                    self._send(snapshot, endpoint)
-            for endpoint in self._endpoints(thin=True):
-                for event in thin:
-                    if matches(event.type, endpoint["enabled_events"]):
-                        self._send(event, endpoint)
+            self._tell(entry, commit.origin)
+            for event in companions(str(entry.event), entry.before, entry.after):
+                self._tell(replace(entry, event=event), commit.origin)
+
+    def _tell(self, entry: Entry, origin: Origin) -> None:
+        recorded = record(self._world, entry, origin)
+        if recorded is None:
+            return
+        snapshot, thin = recorded
+        listening = [
+            endpoint
+            for endpoint in self._endpoints(thin=False)
+            if matches(snapshot.type, endpoint["enabled_events"])
+        ]
+        snapshot.waiting.update(endpoint["id"] for endpoint in listening)
+        for endpoint in listening:
+            self._send(snapshot, endpoint)
+        for endpoint in self._endpoints(thin=True):
+            for event in thin:
+                if matches(event.type, endpoint["enabled_events"]):
+                    self._send(event, endpoint)
 
     def _endpoints(self, *, thin: bool) -> list[Obj]:
         payload = "thin" if thin else "snapshot"

@@ -28,14 +28,14 @@ TABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("discount", "di", ()),
     ("promotion_code", "promo", ()),
     ("tax_rate", "txr", ()),
-    ("subscription", "sub", ("customer", "schedule", "test_clock")),
+    ("subscription", "sub", ("customer", "schedule", "test_clock", "items.id")),
+    ("subscription_item", "si", ()),  # ids only: items live in their subscription
     ("subscription_schedule", "sub_sched", ("customer",)),
     ("invoice", "in", ("customer", "parent.subscription_details.subscription")),
     ("invoiceitem", "ii", ("customer", "invoice")),
     ("invoice_payment", "inpay", ("invoice",)),
     ("payment_intent", "pi", ("customer",)),
     ("setup_intent", "seti", ("customer",)),
-    ("charge", "ch", ("customer",)),
     ("customer_balance_transaction", "cbtxn", ("customer",)),
     ("billing_portal.configuration", "bpc", ()),
     ("billing_portal.session", "bps", ()),
@@ -78,6 +78,8 @@ class World:
     listeners: list[Listener] = field(default_factory=list)
     # Due times by clock id ("" is the sandbox's own): heaps of (due, number, type, id).
     timers: dict[str, list[tuple[int, int, str, str]]] = field(default_factory=dict)
+    # What happens to a subscription when every retry failed: Stripe's account setting.
+    after_retries: str = "unpaid"  # or "past_due", "cancel"
     # Card behaviour that a test asked for, by customer id: a Stripe decline code.
     declines: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +96,12 @@ class World:
                     commit = Commit(tuple(journal), merged(journal), origin)
                     for listener in self.listeners:
                         listener(commit)
+
+    def subscription_of(self, item_id: str) -> Obj | None:
+        """The subscription an item belongs to."""
+        for subscription in self.store.all("subscription", ("items.id", item_id)):
+            return subscription
+        return None
 
     def now(self, clock_id: str | None = None) -> int:
         """The time of a test clock, or the sandbox's own."""
@@ -115,6 +123,7 @@ class World:
             self.clock.reset()
             self.timers.clear()
             self.declines.clear()
+            self.after_retries = "unpaid"
 
 
 def _keep(problem: BaseException) -> bool:
