@@ -102,6 +102,19 @@ class Roster:
                 return Counts(by_seat_type=None, problem=error.detail)
         return _by_plan(active, found, frozenset(plan.rules.seat_types))
 
+    def all_counts(self, session: Session) -> Iterator[roster_view.ViewCount]:
+        """Yield every organization's counts as the host's view has them, in a stream.
+
+        Raises RosterUnreadable where there is no view to read.
+        """
+        if self.view is None:
+            raise RosterUnreadable("members are counted from our own tables")
+        try:
+            with self.view.connection(session) as connection:
+                yield from roster_view.all_counts(connection, self.view.name)
+        except SQLAlchemyError as error:
+            raise RosterUnreadable(_first_line(error)) from error
+
     def _read_view(self, session: Session, view: HostView, organization_id: str) -> dict[str, int]:
         try:
             with view.connection(session) as connection:

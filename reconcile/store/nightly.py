@@ -6,17 +6,19 @@ lock. Nothing in here looks at one subscription at a time.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from reconcile.policy.values import FindingKind, PlanRules
 from reconcile.store import nightly_queries as queries
-from reconcile.store.bulk import copying
+from reconcile.store.bulk import copy_rows, copying
 from reconcile.store.roster_view import ViewCount
 from reconcile.store.subscriptions import ENDED
 from reconcile.stripe_shapes import StripeSubscription
 
+_ROWS_AT_A_TIME = 5_000
 _SEEN_COLUMNS = (
     "run_id",
     "subscription_id",
@@ -90,12 +92,17 @@ def rows_seen(session: Session, run_id: int) -> int:
 
 
 def copy_view_counts(session: Session, run_id: int, counts: Iterable[ViewCount]) -> None:
-    """Copy the host's counts; an unusable one becomes -1, which differs from everything."""
+    """Copy the host's counts; an unusable one becomes -1, which differs from everything.
+
+    Some thousands at a time: they may be streamed over this very connection.
+    """
     columns = ("run_id", "organization_id", "seat_type", "active")
-    with copying(session, "nightly_counts", columns) as copy:
-        for each in counts:
-            active = each.active if each.sound else -1
-            copy.write_row((run_id, each.organization_id, each.seat_type, active))
+    rows = (
+        (run_id, each.organization_id, each.seat_type, each.active if each.sound else -1)
+        for each in counts
+    )
+    while some := list(islice(rows, _ROWS_AT_A_TIME)):
+        copy_rows(session, "nightly_counts", columns, some)
 
 
 def count_members(session: Session, run_id: int, seatless: Mapping[str, Collection[str]]) -> None:

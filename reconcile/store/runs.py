@@ -49,8 +49,9 @@ def start_over(session: Session, run_id: int, *, writes: bool) -> Run:
 
 
 def advance(session: Session, run_id: int, *, cursor: str | None, report: Mapping[str, Any]) -> Run:
-    """Record how far the run is."""
-    return _written(session, run_id, cursor=cursor, report=report, seen_at=func.now())
+    """Record how far the run is; one that had failed is running again."""
+    values = {"state": "running", "cursor": cursor, "report": report, "finished_at": None}
+    return _written(session, run_id, **values, seen_at=func.now())
 
 
 def finish(session: Session, run_id: int, *, state: str, report: Mapping[str, Any]) -> Run:
