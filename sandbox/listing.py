@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sandbox.errors import bad_request, no_such
-from sandbox.render import expand, list_of, show
+from sandbox.render import list_of, show
 from sandbox.routes import Context
 from sandbox.store import Obj, Row, Table, peek
 
@@ -138,6 +138,3 @@ def page_of(ctx: Context, data: Sequence[Obj], url: str, what: str) -> Obj:
         return list_of(list(data[start:until]), url, has_more=start > 0)
     start = ids.index(params["starting_after"]) + 1 if "starting_after" in params else 0
     return list_of(list(data[start : start + wanted]), url, has_more=start + wanted < len(data))
-
-
-__all__ = ["expand", "limit_of", "list_page", "page_of", "refuse_two_cursors"]

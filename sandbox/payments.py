@@ -134,6 +134,16 @@ def attempt(world: World, invoice_id: str, now: int, method: Obj | None = None) 
     return outcome
 
 
+def miss(world: World, invoice_id: str, now: int) -> None:
+    """An attempt that found no card to charge."""
+    invoice = world.store.edit("invoice", invoice_id)
+    invoice["attempted"] = True
+    invoice["attempt_count"] += 1
+    _schedule_retry(invoice, now)
+    world.store.put(invoice, "invoice.updated", "invoice.payment_failed")
+    after_failed(world, invoice, now)
+
+
 def settle(
     world: World, invoice: Obj, now: int, method: Obj | None = None, *, outside: bool = False
 ) -> None:
@@ -195,14 +205,18 @@ def _record_failure(world: World, invoice: Obj, method: Obj, outcome: Attempt, n
             "use_stripe_sdk": {"type": "three_d_secure_redirect"},
         }
         world.store.put(intent, "payment_intent.requires_action")
-    retries = invoice["attempt_count"] <= len(RETRY_AFTER_DAYS)
-    automatic = invoice["billing_reason"] != "subscription_create" and invoice["auto_advance"]
-    wait_days = RETRY_AFTER_DAYS[invoice["attempt_count"] - 1] if retries else 0
-    invoice["next_payment_attempt"] = now + wait_days * DAY_S if automatic and retries else None
+    _schedule_retry(invoice, now)
     events = ["invoice.updated", "invoice.payment_failed"]
     if outcome.decline_code is None:
         events.append("invoice.payment_action_required")
     world.store.put(invoice, *events)
+
+
+def _schedule_retry(invoice: Obj, now: int) -> None:
+    retries = invoice["attempt_count"] <= len(RETRY_AFTER_DAYS)
+    automatic = invoice["billing_reason"] != "subscription_create" and invoice["auto_advance"]
+    wait_days = RETRY_AFTER_DAYS[invoice["attempt_count"] - 1] if retries else 0
+    invoice["next_payment_attempt"] = now + wait_days * DAY_S if automatic and retries else None
 
 
 def shown_method(method: Obj) -> Obj:

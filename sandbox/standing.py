@@ -83,6 +83,14 @@ def after_failed(world: World, invoice: Obj, now: int) -> None:
         world.store.put(subscription, UPDATED)
 
 
+def after_overdue(world: World, invoice: Obj) -> None:
+    """An invoice that was sent is not paid by its due date."""
+    subscription = _subscription(world, invoice)
+    if subscription is not None and subscription["status"] == "active":
+        subscription["status"] = "past_due"
+        world.store.put(subscription, UPDATED)
+
+
 def after_given_up(world: World, invoice: Obj) -> None:
     """Voided or uncollectible: what was never paid for ends, what was late is current again."""
     subscription = _subscription(world, invoice)

@@ -215,11 +215,16 @@ def _resource_of(value: Mapping[str, Any], cls: Any, path: str) -> Problems:
 
 
 def _union(value: object, args: tuple[Any, ...], owner: type, path: str) -> Problems:
-    """The complaints of the branch that fits best: of several, the one with the fewest."""
+    """The complaints of the branch that fits best.
+
+    That is one of the right kind if there is any: a wrong object is told by its wrong fields,
+    not by its not being an id.
+    """
     if value is None and type(None) in args:
         return
     branches = [list(_value(value, hint, owner, path)) for hint in args if hint is not type(None)]
-    yield from min(branches, key=len)
+    of_kind = [found for found in branches if not any(p.startswith(f"{path}:") for p in found)]
+    yield from min(of_kind or branches, key=len)
 
 
 def _scalar(value: object, hint: Any, path: str) -> Problems:
