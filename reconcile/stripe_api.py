@@ -129,8 +129,6 @@ class StripeApi:
             ),
         )
 
-    # --- reads
-
     def read(self, path: str, /, **params: Any) -> Json:
         """Return the JSON at a path such as `/v1/account`. Raises the errors of this module."""
         return self._call("get", path, params)[0]
@@ -147,11 +145,7 @@ class StripeApi:
         raise TooMuchToRead(path)
 
     def probe(self, method: str, path: str, /, **params: Any) -> datetime:
-        """Return Stripe's clock (its Date header) after a request that can change nothing.
-
-        For `trueup doctor`: a write that names an object which does not exist shows by its error
-        whether the key may do it. Raises the errors of this module.
-        """
+        """Return Stripe's clock after a request that can change nothing; for `trueup doctor`."""
         return self._call(method, path, params)[1].at
 
     def subscription(self, subscription_id: str) -> StripeSubscription:
@@ -306,8 +300,6 @@ class StripeApi:
             {"customer": customer_id, "return_url": return_url},
         )
         return str(raw["url"])
-
-    # --- the one way out
 
     def _whole(self, raw: Json) -> StripeSubscription:
         found = shapes.parse_subscription(raw)
