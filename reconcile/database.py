@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -67,6 +68,25 @@ def exclusive(engine: Engine, name: str) -> Iterator[bool]:
 def lock_in_transaction(session: Session, name: str) -> None:
     """Wait for the named lock and hold it until the session's transaction ends."""
     session.execute(text("select pg_advisory_xact_lock(:number)"), {"number": _lock_number(name)})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the database server says about itself: `18.6`, 180006, and whether it is a replica."""
+
+    version: str
+    version_number: int
+    read_only: bool
+
+
+def describe(engine: Engine) -> Server:
+    """Return the server's own account of itself. Raises SQLAlchemyError when it is away."""
+    asked = (
+        "select current_setting('server_version'), "
+        "current_setting('server_version_num')::int, pg_is_in_recovery()"
+    )
+    with engine.connect() as connection:
+        return Server(*connection.execute(text(asked)).one())
 
 
 def _alembic() -> Config:
