@@ -18,7 +18,10 @@ COMMANDS = {
     "relay": ("backoffice.commands.run:relay", "Run the relay that hints the queue."),
     "schedule": ("backoffice.commands.run:schedule", "Run the clock for nightly work."),
     "sandbox": ("backoffice.commands.run:sandbox", "Run the stand-in for Stripe's API."),
-    "nightly": ("backoffice.commands.nightly:nightly", "Compare Stripe with the members, once."),
+    "nightly": (
+        "backoffice.commands.nightly:nightly_command",
+        "Compare Stripe with the members, once.",
+    ),
     "migrate": ("backoffice.commands.migrate:migrate", "Bring the database up to date."),
     "import": (
         "backoffice.commands.roster:import_roster",

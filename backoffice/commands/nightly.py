@@ -1,0 +1,102 @@
+"""`trueup nightly`: one run now, for plain cron or a person; twice on a night works once."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from backoffice.commands.explain import need, read_settings
+from reconcile import log, nightly
+from reconcile.money import written
+from reconcile.report import Money, Report
+from reconcile.services import build_services
+from worker.budget import SharedBudget
+
+ENDED_WELL = ("done", "elsewhere")
+
+
+@click.command("nightly")
+@click.option("--write/--dry-run", default=None, help="Instead of TRUEUP_NIGHTLY_WRITES.")
+@click.option("--again", is_flag=True, help="Run a night that is done once more.")
+@click.option("--night", type=click.DateTime(["%Y-%m-%d"]), help="Default: today, UTC.")
+@click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+def nightly_command(write: bool | None, again: bool, night: datetime | None, as_json: bool) -> None:
+    """Compare Stripe with the members, once, and repair what differs.
+
+    Without TRUEUP_NIGHTLY_WRITES=true it only says what it would have done. A run that was
+    interrupted goes on where it stopped. Exit code 1 when something could not be settled.
+    """
+    settings = read_settings()
+    need(settings, "database_url", "redis_url", "stripe_api_key")
+    log.configure(settings)
+    services = build_services(settings, SharedBudget(settings))
+    when = (night or datetime.now(UTC)).date()
+    try:
+        with _bar() as bar:
+            task = bar.add_task("starting", total=None)
+            report = nightly.run(
+                services,
+                when,
+                writes=write,
+                again=again,
+                tell=lambda at: bar.update(
+                    task, description=at.phase, completed=at.done, total=at.total
+                ),
+            )
+    finally:
+        services.engine.dispose()
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+    else:
+        _show(report, Console(highlight=False))
+    sys.exit(report.state not in ENDED_WELL or report.failed > 0)
+
+
+def _bar() -> Progress:
+    """A bar for a person; where nobody looks, the log's own lines tell how far it is."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
+
+
+def _show(report: Report, console: Console) -> None:
+    kind = "written" if report.writes else "dry run"
+    table = Table(title=f"Night of {report.night}: {report.state} ({kind})", show_header=False)
+    table.add_column("what")
+    table.add_column("how much", justify="right")
+    for name, value in _counts(report):
+        table.add_row(name, str(value))
+    for heading, moved in (("moved", report.moved), ("would move", report.would_move)):
+        for money in moved:
+            table.add_row(f"{heading}: {money.direction}", _money(money))
+    console.print(table)
+    for line in (*report.lines, *report.failures):
+        console.print(line, markup=False)
+    if report.error:
+        console.print(report.error, markup=False, style="red")
+
+
+def _counts(report: Report) -> list[tuple[str, object]]:
+    counts: list[tuple[str, object]] = [
+        ("subscriptions", report.subscriptions),
+        ("differing", report.differences),
+        *((f"  {what}", count) for what, count in report.differing.items()),
+        ("settled", report.settled),
+        ("postponed", report.postponed),
+        ("failed", report.failed),
+        ("findings opened", report.findings_opened),
+        ("findings closed", report.findings_closed),
+        *((f"adjustments {how}", count) for how, count in report.adjustments.items()),
+    ]
+    if not report.writes:
+        counts.append(("would change", report.would_change))
+        counts.append(("  of those not previewed", report.not_previewed))
+    return [*counts, ("seconds", f"{report.seconds:.1f}")]
+
+
+def _money(money: Money) -> str:
+    return f"{written(money.total_minor, money.currency)} in {money.adjustments}"
