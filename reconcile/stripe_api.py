@@ -39,6 +39,9 @@ class Budget(Protocol):
     def acquire(self, endpoint: str) -> None:
         """Take a slot for one call; raises RateLimited when none came within a bounded wait."""
 
+    def slow_down(self, seconds: float) -> None:
+        """Give out no slot for so long: Stripe asked for it."""
+
 
 class Unbudgeted:
     """No limit: for tests and for a single process."""
@@ -46,6 +49,10 @@ class Unbudgeted:
     def acquire(self, endpoint: str) -> None:
         """Take a slot at once."""
         del endpoint
+
+    def slow_down(self, seconds: float) -> None:
+        """Do nothing: nobody else would know."""
+        del seconds
 
 
 class FloorBroken(Permanent):
@@ -329,7 +336,10 @@ class StripeApi:
         try:
             response = self._client.raw_request(method, path, **params, **options)
         except stripe.StripeError as error:
-            raise _translated(error, writes=idempotency_key is not None) from error
+            translated = _translated(error, writes=idempotency_key is not None)
+            if isinstance(translated, StripeRateLimited) and _concerns_everyone(error):
+                self._budget.slow_down(translated.retry_after_s)
+            raise translated from error
         data = response.data
         if not isinstance(data, Mapping):
             raise shapes.UnreadableShape(path)
@@ -364,6 +374,15 @@ def _item_params(item: ItemUpdate) -> dict[str, Any]:
     if item.price_id:
         params["price"] = item.price_id
     return params
+
+
+def _concerns_everyone(error: stripe.StripeError) -> bool:
+    """Whether a 429 is about the account's calls, not about one object that is busy.
+
+    https://docs.stripe.com/rate-limits, `Stripe-Rate-Limited-Reason`
+    """
+    reason = (error.headers or {}).get("stripe-rate-limited-reason", "")
+    return reason.startswith(("global-", "endpoint-"))
 
 
 def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:

@@ -29,6 +29,9 @@ ALONE_DIVISOR = 4
 # The longest a call waits for its slot; then the work is put off, which frees the worker.
 LONGEST_WAIT_S = 5.0
 
+# Set on the server for as long as Stripe wants nobody to call.
+PAUSED = "trueup:stripe:paused"
+
 # While the queue's server is away it is not asked for every call: each asking costs its time-out.
 AWAY_S = 5.0
 
@@ -42,16 +45,17 @@ class SharedBudget:
         self._all = RateLimitItemPerSecond(per_s)
         self._endpoint = RateLimitItemPerSecond(min(per_s, ENDPOINT_PER_S))
         self._alone = RateLimitItemPerSecond(max(1, per_s // ALONE_DIVISOR))
-        client = connect(settings)
+        self._redis = connect(settings)
         self._shared = MovingWindowRateLimiter(
             RedisStorage(
                 settings.redis_url,
-                connection_pool=client.connection_pool,
+                connection_pool=self._redis.connection_pool,
                 key_prefix="trueup:stripe",
             )
         )
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
+        self._paused_until = 0.0
         self._log = structlog.get_logger()
 
     def acquire(self, endpoint: str) -> None:
@@ -64,19 +68,40 @@ class SharedBudget:
             time.sleep(random.uniform(0.02, 0.08))  # noqa: S311 - nothing secret about it
         metrics.BUDGET_WAIT_SECONDS.observe(time.monotonic() - asked_at)
 
+    def slow_down(self, seconds: float) -> None:
+        """Give out no slot to any process for so long: Stripe answered one of them 429."""
+        self._paused_until = time.monotonic() + seconds
+        try:
+            self._redis.set(PAUSED, 1, px=max(1, round(seconds * 1000)))
+        except RedisError as error:
+            self._alone_for_now(error)
+
     def _try(self, endpoint: str) -> bool:
-        if time.monotonic() < self._away_until:
+        now = time.monotonic()
+        if now < self._paused_until:
+            return False
+        if now < self._away_until:
             return self._try_alone()
         try:
+            if self._redis.exists(PAUSED):
+                return False
             # The endpoint first: a slot of the whole budget is not spent on a call that must wait.
-            return self._shared.hit(self._endpoint, "endpoint", endpoint) and self._shared.hit(
-                self._all, "all"
-            )
+            return self._shared.hit(
+                self._endpoint, "endpoint", _kind_of(endpoint)
+            ) and self._shared.hit(self._all, "all")
         except RedisError as error:
-            self._away_until = time.monotonic() + AWAY_S
-            self._log.warning("the shared budget is away, going on alone", error=str(error))
+            self._alone_for_now(error)
             return self._try_alone()
+
+    def _alone_for_now(self, error: RedisError) -> None:
+        self._away_until = time.monotonic() + AWAY_S
+        self._log.warning("the shared budget is away, going on alone", error=str(error))
 
     def _try_alone(self) -> bool:
         metrics.BUDGET_ALONE.inc()
         return self._own.hit(self._alone, "alone")
+
+
+def _kind_of(endpoint: str) -> str:
+    """`GET /v1/subscriptions/sub_1` is a call of `GET /v1/subscriptions`: ids are not endpoints."""
+    return "/".join(endpoint.split("/")[:3])

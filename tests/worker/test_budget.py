@@ -9,9 +9,11 @@ import pytest
 import redis
 
 from backoffice.local.network import free_port
-from reconcile.errors import RateLimited
+from reconcile.errors import RateLimited, StripeRateLimited
 from reconcile.settings import Settings
-from worker.budget import SharedBudget
+from reconcile.stripe_api import StripeApi
+from tests.support.sandbox import Sandbox
+from worker.budget import PAUSED, SharedBudget
 
 MakeSettings = Callable[..., Settings]
 
@@ -91,3 +93,39 @@ def test_an_emptied_server_changes_nothing(
     redis_client.flushall()
     redis_client.script_flush()
     budget.acquire("/v1/subscriptions")
+
+
+def test_ids_share_the_budget_of_their_endpoint(
+    make_settings: MakeSettings, redis_url: str
+) -> None:
+    budget = SharedBudget(
+        make_settings(redis_url=redis_url, stripe_requests_per_s=100), longest_wait_s=0
+    )
+    got = sum(slots(budget, 0.05, f"GET /v1/subscriptions/sub_{number}") for number in range(10))
+    assert got == 25
+
+
+def test_when_stripe_asks_one_process_to_slow_down_all_do(
+    make_settings: MakeSettings, redis_url: str
+) -> None:
+    settings = make_settings(redis_url=redis_url)
+    told, other = (SharedBudget(settings, longest_wait_s=0) for _ in range(2))
+    other.acquire("GET /v1/subscriptions")
+    told.slow_down(0.5)
+    for budget in (told, other):
+        with pytest.raises(RateLimited):
+            budget.acquire("GET /v1/subscriptions")
+    time.sleep(0.6)
+    other.acquire("GET /v1/subscriptions")
+
+
+def test_a_429_of_the_account_slows_all_down_and_one_of_an_object_does_not(
+    make_settings: MakeSettings, redis_url: str, redis_client: redis.Redis, sandbox: Sandbox
+) -> None:
+    settings = make_settings(redis_url=redis_url, stripe_api_base=sandbox.url)
+    stripe = StripeApi(settings, SharedBudget(settings))
+    for kind, paused in (("lock_timeout", 0), ("rate_limit", 1)):
+        sandbox.control("/faults", {"kind": kind, "path": "/v1/customers"})
+        with pytest.raises(StripeRateLimited):
+            stripe.read("/v1/customers")
+        assert redis_client.exists(PAUSED) == paused
