@@ -59,8 +59,7 @@ def main(settings: Settings, port: int, host: str = "127.0.0.1") -> None:
         workers_kill_timeout=STOP_TIMEOUT_S,
         log_level=LogLevels.error,
     )
-    if settings.metrics_listen:
-        server.on_startup(partial(_serve_metrics, settings.metrics_listen))
+    server.on_startup(partial(_serve_metrics, settings))
     try:
         server.serve(target_loader=partial(_build, settings, os.getpid()), wrap_loader=False)
     finally:
@@ -96,11 +95,8 @@ def _end_with(watcher_pid: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve_metrics(listen: str) -> None:
-    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415 - see main
-    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 - see main
+def _serve_metrics(settings: Settings) -> None:
+    """From the watching process: it outlives its workers and adds their counts up."""
+    from reconcile import metrics  # noqa: PLC0415 - see main
 
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    host, _, port = listen.rpartition(":")
-    start_http_server(int(port), host or "127.0.0.1", registry)
+    metrics.serve(settings)

@@ -1,0 +1,173 @@
+"""2xx means durable: whatever is killed, every event that was answered 2xx is in the table."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import Engine, text
+
+from backoffice.local.servers import Servers, throwaway_servers
+from reconcile.database import build_engine
+from tests.conftest import ROOT
+from tests.support.stripe_events import snapshot, subscription
+from tests.support.webhooks import post_event
+from tests.webhooks.conftest import Receiver, running_receiver
+
+StartReceiver = Callable[..., AbstractContextManager[Receiver]]
+SENDERS = 16
+
+
+@pytest.fixture
+def durable_servers(servers: Servers) -> Iterator[Servers]:
+    """A PostgreSQL of the test's own with fsync on, to be killed."""
+    if servers.postgres is None:
+        pytest.skip("the server at TRUEUP_DATABASE_URL is not ours to kill")
+    with throwaway_servers(ROOT / ".trueup", durable=True, redis_url=servers.redis_url) as own:
+        yield own
+
+
+def a_change(**fields: Any) -> dict[str, Any]:
+    return snapshot("customer.subscription.updated", subscription(), **fields)
+
+
+class Senders:
+    """Threads that deliver events until told to stop, and remember what was answered."""
+
+    def __init__(self, url: str) -> None:
+        self.accepted: set[str] = set()
+        self.statuses: set[int] = set()
+        self._url = url
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Senders":
+        self._pool = ThreadPoolExecutor(SENDERS)
+        for _ in range(SENDERS):
+            self._pool.submit(self._send)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+
+    def _send(self) -> None:
+        while not self._stop.is_set():
+            event = a_change()
+            try:
+                answer = post_event(self._url, event, timeout_s=15)
+            except requests.RequestException:
+                time.sleep(0.01)
+                continue
+            self.statuses.add(answer.status_code)
+            if answer.ok:
+                self.accepted.add(event["id"])
+
+    def wait_for(self, count: int, within_s: float = 20) -> None:
+        deadline = time.monotonic() + within_s
+        while len(self.accepted) < count:
+            assert time.monotonic() < deadline, f"only {len(self.accepted)} were accepted"
+            time.sleep(0.01)
+
+
+def ids(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        return set(connection.scalars(text("select id from events")))
+
+
+def test_a_killed_receiver_has_lost_nothing_it_accepted(
+    start_receiver: StartReceiver, engine: Engine
+) -> None:
+    with start_receiver() as running, Senders(running.url) as senders:
+        senders.wait_for(300)
+        running.process.kill()
+        accepted = set(senders.accepted)
+    assert len(accepted) >= 300
+    assert accepted <= ids(engine)
+
+
+def test_sigterm_answers_what_is_under_way(start_receiver: StartReceiver, engine: Engine) -> None:
+    with start_receiver() as running, Senders(running.url) as senders:
+        senders.wait_for(200)
+        assert running.process.stop() == 0
+    assert senders.statuses == {200}
+    assert senders.accepted <= ids(engine)
+
+
+def test_no_worker_outlives_a_killed_watcher(start_receiver: StartReceiver) -> None:
+    with start_receiver() as running:
+        watcher = running.process.pid
+        running.process.signal(9)  # type: ignore[arg-type] # the watcher alone, not its workers
+        deadline = time.monotonic() + 10
+        while _answers(running.url):
+            assert time.monotonic() < deadline, f"workers of {watcher} still answer"
+            time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def test_a_killed_database_has_lost_nothing_and_comes_back_by_itself(
+    durable_servers: Servers, tmp_path: Path
+) -> None:
+    postgres = durable_servers.postgres
+    assert postgres is not None
+    with (
+        running_receiver(tmp_path, durable_servers) as running,
+        Senders(running.url) as senders,
+    ):
+        senders.wait_for(200)
+        postgres.process.kill()
+        started = time.monotonic()
+        assert post_event(running.url, a_change()).status_code == 503
+        assert time.monotonic() - started < 5
+        assert requests.get(f"{running.url}/healthz", timeout=5).ok
+        unready = requests.get(f"{running.url}/readyz", timeout=10)
+        assert unready.status_code == 503
+        assert unready.json()["checks"]["database"].startswith("no answer")
+        postgres.process.start()
+        postgres.process.wait_ready()
+        senders.wait_for(len(senders.accepted) + 200)
+    assert senders.statuses <= {200, 503}
+    engine = build_engine(durable_servers.database_url)
+    try:
+        assert senders.accepted <= ids(engine)
+    finally:
+        engine.dispose()
+
+
+def test_a_locked_table_is_a_503_in_time_and_the_row_is_kept(
+    start_receiver: StartReceiver, engine: Engine
+) -> None:
+    event = a_change()
+    with start_receiver() as running:
+        assert post_event(running.url, a_change()).status_code == 200
+        with engine.begin() as connection:
+            connection.execute(text("lock table events in access exclusive mode"))
+            started = time.monotonic()
+            assert post_event(running.url, event).status_code == 503
+            assert time.monotonic() - started < 10
+        assert post_event(running.url, event).status_code == 200
+    assert event["id"] in ids(engine)
+
+
+def test_one_event_from_everywhere_at_once_is_one_row(
+    start_receiver: StartReceiver, engine: Engine
+) -> None:
+    shared = [a_change() for _ in range(5)]
+    with start_receiver() as running, ThreadPoolExecutor(SENDERS) as pool:
+        answers = list(
+            pool.map(lambda number: post_event(running.url, shared[number % 5]), range(200))
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    with engine.connect() as connection:
+        counted = connection.execute(text("select deliveries from events")).scalars().all()
+    assert list(counted) == [40] * 5
