@@ -16,15 +16,14 @@ would hang between two values meanwhile. A card that asks for authentication the
 declined; the outcome says so, and the buyer confirms in the customer portal.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.orm import Session
 
 from reconcile import invoice_check
-from reconcile.catalog import Catalog, Plan
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.errors import (
     CardDeclined,
@@ -34,18 +33,16 @@ from reconcile.errors import (
     StripeRejected,
 )
 from reconcile.money import written
-from reconcile.policy.values import Change, FindingKind, Observation, Proration
+from reconcile.policy.seat_change import Move
+from reconcile.policy.values import FindingKind, Observation, Proration
+from reconcile.preparing import update_of
+from reconcile.roster import Counts
 from reconcile.services import Services
 from reconcile.store import adjustments as store
 from reconcile.store import findings, roster, subscriptions
-from reconcile.store.adjustments import Adjustment, Intent, SeatChange
+from reconcile.store.adjustments import Adjustment, Intent
 from reconcile.store.findings import Scope
-from reconcile.stripe_api import (
-    FloorBroken,
-    ItemUpdate,
-    StoredFailure,
-    SubscriptionUpdate,
-)
+from reconcile.stripe_api import FloorBroken, StoredFailure
 from reconcile.stripe_shapes import TRACE, StripeInvoice, StripeSubscription
 
 # Stripe keeps a key for at least 24 hours; an hour before that it is no longer relied on.
@@ -53,10 +50,6 @@ KEY_KEPT = timedelta(hours=23)
 MOST_ATTEMPTS = 5
 
 log = structlog.get_logger()
-
-
-class PeriodTurning(RetryLater):
-    """The billing period is ending this moment: a change is prorated in the next one."""
 
 
 class AdjustmentInFlight(RetryLater):
@@ -71,115 +64,6 @@ class CarriedOut:
     subscription: StripeSubscription | None = None
 
 
-def now_of(services: Services, subscription: StripeSubscription) -> datetime:
-    """Return the present of the subscription: its test clock's, or ours."""
-    if subscription.test_clock_id:
-        return services.stripe.test_clock_now(subscription.test_clock_id)
-    return services.clock()
-
-
-def prepare(  # noqa: PLR0913 - one change, all by name
-    services: Services,
-    subscription: StripeSubscription,
-    change: Change,
-    *,
-    trigger: str,
-    active: Mapping[str, int],
-    at: datetime | None = None,
-) -> Intent:
-    """Return the change with its items, its pinned proration date and Stripe's preview of it.
-
-    `subscription` was fetched just now; `active` are the counts the change was decided with. Reads
-    Stripe, so no transaction may be open. Raises PeriodTurning, StripeRejected, RetryLater.
-    """
-    with services.sessions() as session:
-        held = subscriptions.held(session, subscription.id)
-        bought = subscriptions.seats_of(session, subscription.id)
-        assert held is not None, "an adjustment is of a recorded subscription"
-        organization = roster.organization(session, held.organization_id)
-    assert organization is not None
-    plan = services.catalog.plan(organization.plan)
-    changes = _seat_changes(services.catalog, plan, subscription, change, bought, active)
-    charges = change.proration != Proration.NONE
-    intent = Intent(
-        subscription_id=subscription.id,
-        organization_id=held.organization_id,
-        kind="interval" if change.interval else "quantities",
-        trigger=trigger,
-        reason=change.reason,
-        changes=changes,
-        proration_behavior=change.proration.value,
-        payment_behavior="error_if_incomplete"
-        if change.proration == Proration.CHARGE_NOW and subscription.charges_automatically
-        else None,
-        proration_date=(at or proration_date(services, subscription)) if charges else None,
-    )
-    if not charges:
-        return intent
-    preview = services.stripe.preview(subscription.id, _update(intent, floors=None))
-    return invoice_check.with_preview(intent, preview)
-
-
-def proration_date(services: Services, subscription: StripeSubscription) -> datetime:
-    """Return the second that a change made now is prorated from. Raises PeriodTurning."""
-    now = now_of(services, subscription).replace(microsecond=0)
-    start, end = subscription.period_start, subscription.period_end
-    if start is None or end is None:
-        return now
-    if now >= end:
-        raise PeriodTurning(subscription.id)
-    return max(now, start)
-
-
-def _seat_changes(  # noqa: PLR0913, PLR0917 - what one change is put together from
-    catalog: Catalog,
-    plan: Plan,
-    subscription: StripeSubscription,
-    change: Change,
-    bought: Mapping[str, subscriptions.Seat],
-    active: Mapping[str, int],
-) -> tuple[SeatChange, ...]:
-    interval = change.interval or next((item.interval for item in subscription.items), None)
-    found = []
-    for seat_type, quantity in sorted(change.quantities.items()):
-        seat = bought.get(seat_type)
-        item = subscription.item(seat.item_id) if seat else None
-        price_id = item.price_id if item else None
-        if change.interval or item is None:
-            price_id = catalog.price_of(
-                plan.name, seat_type, str(interval), subscription.currency
-            ).id
-        found.append(
-            SeatChange(
-                seat_type=seat_type,
-                item_id=item.id if item else None,
-                price_id=str(price_id),
-                from_price_id=item.price_id if item else None,
-                from_quantity=(item.quantity or 0) if item else 0,
-                to_quantity=quantity,
-                active=active[seat_type],
-            )
-        )
-    return tuple(found)
-
-
-def _update(of: Intent | Adjustment, floors: Mapping[str, int] | None) -> SubscriptionUpdate:
-    return SubscriptionUpdate(
-        items=tuple(
-            ItemUpdate(
-                item_id=change.item_id,
-                quantity=change.to_quantity,
-                price_id=change.price_id if change.price_id != change.from_price_id else None,
-                floor=(floors or {}).get(change.seat_type, change.active),
-            )
-            for change in of.changes
-        ),
-        proration_behavior=of.proration_behavior,
-        proration_date=of.proration_date,
-        payment_behavior=of.payment_behavior,
-    )
-
-
 def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     """Record the intent under the organization's lock; the caller commits, then carries it out.
 
@@ -189,8 +73,9 @@ def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     """
     roster.lock_organization(session, intent.organization_id)
     counts = services.roster.counts(session, intent.organization_id)
+    active_after = _after_moves(counts, intent.moves)
     for change in intent.changes:
-        active = counts.of(change.seat_type)
+        active = active_after.get(change.seat_type)
         if change.lowers and (active is None or active > change.to_quantity):
             known = counts.problem or f"{active} active"
             raise FloorBroken(f"{change.seat_type}: {known}, {change.to_quantity} wanted")
@@ -210,7 +95,7 @@ def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
     try:
         answer = services.stripe.update_subscription(
             adjustment.subscription_id,
-            _update(adjustment, _floors(services, adjustment)),
+            update_of(adjustment, _floors(services, adjustment)),
             adjustment_id=adjustment.id,
             idempotency_key=adjustment.idempotency_key,
         )
@@ -280,12 +165,30 @@ def _floors(services: Services, adjustment: Adjustment) -> dict[str, int]:
     if lowered:
         with services.sessions() as session:
             counts = services.roster.counts(session, adjustment.organization_id)
+        active_after = _after_moves(counts, adjustment.moves)
         for seat_type in lowered:
-            active = counts.of(seat_type)
+            active = active_after.get(seat_type)
             if active is None:
                 raise FloorBroken(f"{seat_type}: {counts.problem}")
             floors[seat_type] = active
     return floors
+
+
+def _after_moves(counts: Counts, moves: tuple[Move, ...]) -> dict[str, int]:
+    """Return the active counts once the members who move have moved (B7); empty if unreadable."""
+    active = Counter(counts.by_seat_type or {})
+    for move in moves if counts.by_seat_type is not None else ():
+        active[move.from_seat_type] -= 1
+        active[move.to_seat_type] += 1
+    return dict(active)
+
+
+def move_members(session: Session, organization_id: str, moves: tuple[Move, ...]) -> None:
+    """Move the members who are still where they were; the caller holds the organization's lock."""
+    for move in moves:
+        member = roster.member(session, organization_id, move.member_id)
+        if member and (member.status, member.seat_type) == ("active", move.from_seat_type):
+            roster.write_member(session, replace(member, seat_type=move.to_seat_type))
 
 
 def _applied(
@@ -311,6 +214,10 @@ def _applied(
         organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
     )
     with services.sessions.begin() as session:
+        if adjustment.moves:
+            # In one transaction with the outcome: whoever sees the new seats sees who is on them.
+            roster.lock_organization(session, adjustment.organization_id)
+            move_members(session, adjustment.organization_id, adjustment.moves)
         done = store.finish(
             session,
             adjustment.id,

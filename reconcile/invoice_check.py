@@ -62,12 +62,19 @@ def _as_json(line: InvoiceLine) -> dict[str, Any]:
 
 
 def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[InvoiceLine, ...]:
-    """Return the lines that this change makes: prorations of its prices from its date on."""
-    prices = {p for change in of.changes for p in (change.price_id, change.from_price_id) if p}
+    """Return the lines that this change makes: prorations from its date on, of its quantities.
+
+    A whole-item credit for what was, a whole-item debit for what is. The date alone does not tell:
+    somebody may have edited the subscription in the same second.
+    """
+    wanted = {(change.price_id, change.to_quantity, False) for change in of.changes}
+    wanted |= {(change.from_price_id, change.from_quantity, True) for change in of.changes}
     return tuple(
         line
         for line in lines
-        if line.proration and line.period_start == of.proration_date and line.price_id in prices
+        if line.proration
+        and line.period_start == of.proration_date
+        and (line.price_id, line.quantity, line.amount_minor < 0) in wanted
     )
 
 

@@ -16,8 +16,8 @@ the whole difference.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from reconcile.adjusting import now_of
 from reconcile.policy.values import Change, Proration
+from reconcile.preparing import now_of
 from reconcile.services import Services
 from reconcile.store import renewals as store
 from reconcile.store import subscriptions

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from reconcile import adjusting, facts, invoice_check, renewals, spacing
+from reconcile import adjusting, facts, invoice_check, preparing, renewals, seeing, spacing
 from reconcile.course import Course, Settled, Snapshot, snapshot_of
 from reconcile.database import exclusive
 from reconcile.errors import RetryLater, StripeGone, WaitingForRow
 from reconcile.facts import Seen
-from reconcile.policy import freshness
-from reconcile.policy.freshness import Freshness
 from reconcile.policy.reconciliation import reconcile, reconcile_organization
 from reconcile.policy.values import (
     Change,
@@ -26,7 +24,6 @@ from reconcile.policy.values import (
     Wait,
 )
 from reconcile.services import Services
-from reconcile.settings import STRIPE_API_VERSION
 from reconcile.store import adjustments, findings, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.adjustments import Intent
@@ -80,7 +77,7 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     with services.sessions() as session:
         held = subscriptions.held(session, subscription_id)
     try:
-        seen = _see(services, subscription_id, held, snapshot)
+        seen = seeing.see(services, subscription_id, held, snapshot)
     except StripeGone:
         return _gone(course, held)
     for _ in range(MOST_ROUNDS):
@@ -95,7 +92,7 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
             return course.ended(decision.reason, noted)
         if not seen.fetched:
             # Before a write nothing but Stripe's present answer will do (Law 4).
-            seen = _fetched(services, subscription_id)
+            seen = seeing.fetched(services, subscription_id)
             continue
         after = _change(course, seen, noted, decision)
         if isinstance(after, Settled):
@@ -116,45 +113,6 @@ def _finish_what_was_begun(course: Course) -> None:
         resumed = adjusting.resume(course.services, pending).adjustment
         course.adjustment_id = resumed.id
         course.done.append(resumed.outcome or resumed.state)
-
-
-def _see(
-    services: Services, subscription_id: str, held: Held | None, snapshot: Snapshot | None
-) -> Seen:
-    """Return the snapshot where it may be believed, else what Stripe says now."""
-    # Events of a test clock carry its time, fetches the real one: the two cannot be compared.
-    if snapshot is None or snapshot.subscription.test_clock_id is not None:
-        return _fetched(services, subscription_id)
-    verdict = freshness.judge(
-        freshness.Held(as_of=held.as_of, deleted=held.deleted_at is not None) if held else None,
-        freshness.Snapshot(
-            created=snapshot.created,
-            api_version=snapshot.api_version,
-            deleted=snapshot.subscription.status in subscriptions.ENDED,
-        ),
-        api_version=STRIPE_API_VERSION,
-    )
-    if verdict not in (Freshness.BELIEVE, Freshness.TOMBSTONE):
-        return _fetched(services, subscription_id)
-    return Seen(
-        subscription=snapshot.subscription,
-        as_of=snapshot.created,
-        api_version=snapshot.api_version,
-        fetched=False,
-    )
-
-
-def _fetched(services: Services, subscription_id: str) -> Seen:
-    return _answered(services, services.stripe.subscription(subscription_id))
-
-
-def _answered(services: Services, subscription: StripeSubscription) -> Seen:
-    return Seen(
-        subscription=subscription,
-        as_of=subscription.fetched_at or services.clock(),
-        api_version=STRIPE_API_VERSION,
-        fetched=True,
-    )
 
 
 def _gone(course: Course, held: Held | None) -> Settled:
@@ -243,7 +201,7 @@ def _change(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Set
     active = {seat_type: seats[seat_type].active_seen or 0 for seat_type in change.quantities}
     if not course.writes:
         return _dry(course, subscription, verdict, change, active)
-    intent = adjusting.prepare(
+    intent = preparing.prepare(
         services, subscription, change, trigger=course.trigger, active=active, at=at
     )
     return _carry_out(course, verdict, intent)
@@ -257,11 +215,11 @@ def _carry_out(course: Course, verdict: Verdict, intent: Intent) -> Settled | Se
     course.adjustment_id = adjustment.id
     course.done.append(outcome.adjustment.outcome or outcome.adjustment.state)
     if outcome.subscription is not None:
-        return _answered(services, outcome.subscription)
+        return seeing.answered(services, outcome.subscription)
     if outcome.adjustment.state == "refused":
         course.opened += 1
         return course.ended("the payment was declined", verdict)
-    return _fetched(services, course.subscription_id)
+    return seeing.fetched(services, course.subscription_id)
 
 
 def _dry(
@@ -273,7 +231,7 @@ def _dry(
 ) -> Settled:
     would = None
     if course.previews:
-        intent = adjusting.prepare(
+        intent = preparing.prepare(
             course.services, subscription, change, trigger=course.trigger, active=active
         )
         if intent.preview:

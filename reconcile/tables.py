@@ -199,6 +199,7 @@ adjustments = Table(
     Column("trigger", Text, nullable=False, comment="event id, night, or actor"),
     Column("reason", Text, nullable=False, comment="one line for a person"),
     Column("changes", JSONB, nullable=False, comment="seat_type, item_id, price_id, from, to"),
+    Column("moves", JSONB, nullable=False, server_default="[]", comment="members who move with it"),
     Column("proration_behavior", Text, nullable=False),
     Column("payment_behavior", Text),
     _time("proration_date"),

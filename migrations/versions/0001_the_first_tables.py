@@ -351,6 +351,13 @@ def upgrade() -> None:
             nullable=False,
             comment="seat_type, item_id, price_id, from, to",
         ),
+        sa.Column(
+            "moves",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="[]",
+            nullable=False,
+            comment="members who move with it",
+        ),
         sa.Column("proration_behavior", sa.Text(), nullable=False),
         sa.Column("payment_behavior", sa.Text(), nullable=True),
         sa.Column("proration_date", sa.DateTime(timezone=True), nullable=True),

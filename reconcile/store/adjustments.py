@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,12 @@ from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from reconcile.policy.seat_change import Move
 from reconcile.stripe_shapes import InvoiceLine
 from reconcile.tables import adjustments, ledger_lines
+
+# What stands for a seat type where a plan's own fee switches its interval.
+FEE = "fee"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,7 @@ class Intent:
     reason: str
     changes: tuple[SeatChange, ...]
     proration_behavior: str
+    moves: tuple[Move, ...] = ()
     payment_behavior: str | None = None
     proration_date: datetime | None = None
     preview: Mapping[str, Any] | None = None
@@ -87,7 +92,8 @@ class Adjustment:
     kind: str
     trigger: str
     reason: str
-    changes: tuple[SeatChange, ...] = field(default=())
+    changes: tuple[SeatChange, ...]
+    moves: tuple[Move, ...]
     proration_behavior: str
     payment_behavior: str | None
     proration_date: datetime | None
@@ -128,6 +134,7 @@ def add(session: Session, intent: Intent, *, called_at: datetime) -> Adjustment:
             trigger=intent.trigger,
             reason=intent.reason,
             changes=[change.as_json() for change in intent.changes],
+            moves=[asdict(move) for move in intent.moves],
             proration_behavior=intent.proration_behavior,
             payment_behavior=intent.payment_behavior,
             proration_date=intent.proration_date,
@@ -189,9 +196,11 @@ def _all(session: Session, *where: Any) -> tuple[Adjustment, ...]:
 
 
 def _adjustment(row: RowMapping) -> Adjustment:
-    values = {name: row[name] for name in Adjustment.__slots__ if name != "changes"}
-    changes = tuple(SeatChange.of_json(raw) for raw in row["changes"])
-    return Adjustment(changes=changes, **values)
+    parsed = {
+        "changes": tuple(SeatChange.of_json(raw) for raw in row["changes"]),
+        "moves": tuple(Move(**raw) for raw in row["moves"]),
+    }
+    return Adjustment(**{name: parsed.get(name, row[name]) for name in Adjustment.__slots__})
 
 
 def next_attempt(session: Session, adjustment_id: str, *, called_at: datetime) -> Adjustment:

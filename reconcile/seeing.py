@@ -1,0 +1,52 @@
+"""Whether to believe what an event carries or to ask Stripe (Law 4)."""
+
+from reconcile.course import Snapshot
+from reconcile.facts import Seen
+from reconcile.policy import freshness
+from reconcile.policy.freshness import Freshness
+from reconcile.services import Services
+from reconcile.settings import STRIPE_API_VERSION
+from reconcile.store import subscriptions
+from reconcile.store.subscriptions import Held
+from reconcile.stripe_shapes import StripeSubscription
+
+
+def see(
+    services: Services, subscription_id: str, held: Held | None, snapshot: Snapshot | None
+) -> Seen:
+    """Return the snapshot where it may be believed, else what Stripe says now."""
+    # Events of a test clock carry its time, fetches the real one: the two cannot be compared.
+    if snapshot is None or snapshot.subscription.test_clock_id is not None:
+        return fetched(services, subscription_id)
+    verdict = freshness.judge(
+        freshness.Held(as_of=held.as_of, deleted=held.deleted_at is not None) if held else None,
+        freshness.Snapshot(
+            created=snapshot.created,
+            api_version=snapshot.api_version,
+            deleted=snapshot.subscription.status in subscriptions.ENDED,
+        ),
+        api_version=STRIPE_API_VERSION,
+    )
+    if verdict not in (Freshness.BELIEVE, Freshness.TOMBSTONE):
+        return fetched(services, subscription_id)
+    return Seen(
+        subscription=snapshot.subscription,
+        as_of=snapshot.created,
+        api_version=snapshot.api_version,
+        fetched=False,
+    )
+
+
+def fetched(services: Services, subscription_id: str) -> Seen:
+    """Return what Stripe says now. Raises StripeGone."""
+    return answered(services, services.stripe.subscription(subscription_id))
+
+
+def answered(services: Services, subscription: StripeSubscription) -> Seen:
+    """Return a subscription that Stripe answered with just now."""
+    return Seen(
+        subscription=subscription,
+        as_of=subscription.fetched_at or services.clock(),
+        api_version=STRIPE_API_VERSION,
+        fetched=True,
+    )

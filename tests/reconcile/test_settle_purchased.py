@@ -1,0 +1,36 @@
+"""One purchased organization end to end: seen first, edited in the dashboard, raised back."""
+
+from tests.support.shop import Shop
+
+
+def test_a_subscription_first_seen_is_taken_as_bought(shop: Shop) -> None:
+    customer = shop.organization(base=2, voice=3)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 5})
+    settled = shop.settle(sub)
+    seats = shop.seats(sub)
+    assert {name: (s.quantity, s.stripe_quantity) for name, s in seats.items()} == {
+        "base": (2, 2),
+        "voice": (5, 5),
+    }
+    assert "5 Voice, 3 active, 2 unused" in settled.line
+    assert shop.writes(sub) == 0
+    assert shop.findings(sub) == set()
+
+
+def test_an_edit_below_the_active_count_is_raised_back_and_charged_once(shop: Shop) -> None:
+    customer = shop.organization(base=2, voice=5)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 5})
+    shop.settle(sub)
+    shop.edit(sub, "voice", 3)
+    settled = shop.settle(sub)
+    assert shop.quantities(sub) == {"base": 2, "voice": 5}
+    assert shop.writes(sub) == 1
+    (adjustment,) = shop.adjustments(sub)
+    assert adjustment.state == "applied"
+    assert adjustment.invoice_id in settled.line
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    assert invoice["id"] == adjustment.invoice_id
+    assert invoice["total"] == adjustment.total_minor
+    assert shop.findings(sub) == set()
+    assert shop.settle(sub).adjustment_id is None
+    assert shop.writes(sub) == 1
