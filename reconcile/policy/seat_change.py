@@ -241,6 +241,12 @@ def _not_sound(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
             message=f"The plan has no seats of the type {strange[0]}",
             remedies=("choose a seat type of the plan",),
         )
+    if any(count < 0 for count in wanted.quantities.values()):
+        return Refuse(
+            code="invalid_quantity",
+            message="A number of seats cannot be negative",
+            remedies=("give the new number of seats",),
+        )
     if wanted.interval and wanted.interval not in {facts.interval, *facts.intervals}:
         return Refuse(
             code="unknown_interval",
@@ -266,7 +272,7 @@ def _out_of_bounds(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
         count, label = wanted.quantities.get(seat_type, now.get(seat_type, 0)), known.label
         if count < active.get(seat_type, 0):
             return _below_active(seat_type, label, active[seat_type], wanted)
-        if count < max(known.minimum, 0):
+        if count < known.minimum:
             return Refuse(
                 code="below_minimum",
                 message=f"At least {known.minimum} {label} seats are part of the plan",

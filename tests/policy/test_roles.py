@@ -1,0 +1,169 @@
+"""Roles and seats: who may change them, and which pool gives and takes one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconcile.policy.activation import Allow, decide_activation
+from reconcile.policy.roles import (
+    Assignment,
+    MemberFacts,
+    Reassign,
+    WantedRole,
+    decide_admin_transfer,
+    decide_departure,
+    decide_ownership_transfer,
+    decide_role_change,
+    decide_seat_move,
+)
+from reconcile.policy.values import PlanRules, Refuse
+from tests.policy.factories import AGENCY, COMMERCE, PRO, activation
+
+
+def member(
+    role: str, seat_type: str | None, name: str = "mem_1", active: bool = True
+) -> MemberFacts:
+    return MemberFacts(member_id=name, role=role, seat_type=seat_type, active=active)
+
+
+OWNER, ADMIN = member("owner", None, "owner"), member("admin", "admin", "admin")
+REP = member("sales_rep", "sales_rep", "rep")
+
+
+def change(rules: PlanRules, who: MemberFacts, to: str, **changes: Any) -> Reassign | Refuse:
+    others = changes.pop("others", 1)
+    wanted = WantedRole(**{"role": to, "by_role": "admin", **changes})
+    return decide_role_change(rules, who, wanted, other_active_admins=others)
+
+
+def code(outcome: object) -> str:
+    assert isinstance(outcome, Refuse), outcome
+    return outcome.code
+
+
+def full_pool(outcome: Reassign | Refuse, active: int) -> object:
+    """What activation says of the pool that takes, at three included seats."""
+    assert isinstance(outcome, Reassign)
+    return decide_activation(
+        activation(
+            active,
+            None,
+            rules=COMMERCE,
+            standing=None,
+            takes=outcome.takes,
+            frees=outcome.frees,
+            may_raise=False,
+        )
+    )
+
+
+def test_a_role_change_takes_one_pool_and_frees_the_other() -> None:
+    """C6."""
+    outcome = change(COMMERCE, REP, "admin", by_role="owner")
+    assert outcome == Reassign(
+        assignments=(Assignment(member_id="rep", role="admin", seat_type="admin"),),
+        takes="admin",
+        frees="sales_rep",
+    )
+    assert isinstance(full_pool(outcome, active=2), Allow)
+    assert code(full_pool(outcome, active=3)) == "seat_limit"
+
+
+@pytest.mark.parametrize("by", ["admin", "sales_rep", "stranger"])
+def test_only_the_owner_changes_roles(by: str) -> None:
+    """C6."""
+    outcome = change(COMMERCE, REP, "admin", by_role=by)
+    assert code(outcome) == "not_allowed"
+    assert isinstance(change(COMMERCE, REP, "admin", by_role=None), Reassign)
+
+
+def test_an_agencys_admins_change_roles() -> None:
+    """C6: the plan's setting."""
+    assert isinstance(change(AGENCY, member("member", "base"), "admin"), Reassign)
+    outcome = change(AGENCY, member("member", "base"), "admin", by_role="member")
+    assert code(outcome) == "not_allowed"
+
+
+def test_whoever_is_not_active_takes_and_frees_nothing() -> None:
+    """C3."""
+    outcome = change(COMMERCE, replace(REP, active=False), "admin", by_role="owner")
+    assert isinstance(outcome, Reassign)
+    assert (outcome.takes, outcome.frees) == (None, None)
+
+
+def test_ownership_to_an_admin_fits_a_full_pool() -> None:
+    """C7: net zero; the old owner steps down to admin."""
+    outcome = decide_ownership_transfer(COMMERCE, OWNER, ADMIN)
+    assert isinstance(outcome, Reassign)
+    assert outcome.assignments == (
+        Assignment(member_id="admin", role="owner", seat_type=None),
+        Assignment(member_id="owner", role="admin", seat_type="admin"),
+    )
+    assert isinstance(full_pool(outcome, active=7), Allow)
+
+
+def test_ownership_to_a_sales_rep_needs_a_free_admin_seat() -> None:
+    """C7."""
+    outcome = decide_ownership_transfer(COMMERCE, OWNER, REP)
+    assert isinstance(outcome, Reassign)
+    assert (outcome.takes, outcome.frees) == ("admin", "sales_rep")
+    assert isinstance(full_pool(outcome, active=2), Allow)
+    assert code(full_pool(outcome, active=3)) == "seat_limit"
+
+
+@pytest.mark.parametrize("successor", [OWNER, replace(ADMIN, active=False)])
+def test_a_successor_is_another_active_member(successor: MemberFacts) -> None:
+    assert code(decide_ownership_transfer(COMMERCE, OWNER, successor)) == "successor_unfit"
+    assert code(decide_ownership_transfer(COMMERCE, ADMIN, REP)) == "not_owner"
+
+
+@pytest.mark.parametrize(("who", "to"), [(OWNER, "admin"), (ADMIN, "owner")])
+def test_ownership_is_not_a_change_of_role(who: MemberFacts, to: str) -> None:
+    assert code(change(COMMERCE, who, to, by_role="owner")) == "transfer_needed"
+    assert code(decide_departure(COMMERCE, OWNER, other_active_admins=3)) == "transfer_needed"
+
+
+def test_the_last_active_admin_can_neither_step_down_nor_leave() -> None:
+    """B8."""
+    last = member("admin", "base")
+    assert code(change(AGENCY, last, "member", others=0)) == "last_admin"
+    assert code(decide_departure(AGENCY, last, other_active_admins=0)) == "last_admin"
+    assert isinstance(change(AGENCY, last, "member", others=1), Reassign)
+    assert decide_departure(AGENCY, last, other_active_admins=1) is None
+    assert decide_departure(AGENCY, replace(last, active=False), other_active_admins=0) is None
+    assert decide_departure(AGENCY, member("member", "base"), other_active_admins=0) is None
+
+
+def test_the_one_admin_is_changed_in_one_operation() -> None:
+    """A3."""
+    admin, other = member("admin", "pro", "a"), member("member", "pro", "b")
+    assert code(change(PRO, other, "admin")) == "single_admin"
+    assert code(change(PRO, admin, "member", others=0)) == "single_admin"
+    assert code(decide_departure(PRO, admin, other_active_admins=0)) == "single_admin"
+    outcome = decide_admin_transfer(PRO, admin, other)
+    assert isinstance(outcome, Reassign)
+    assert [(a.member_id, a.role) for a in outcome.assignments] == [("b", "admin"), ("a", "member")]
+    assert outcome.takes == outcome.frees
+    assert code(decide_admin_transfer(PRO, other, admin)) == "not_admin"
+
+
+def test_a_move_between_pools_keeps_the_role() -> None:
+    """B6."""
+    outcome = decide_seat_move(AGENCY, member("member", "base"), "voice")
+    assert outcome == Reassign(
+        assignments=(Assignment(member_id="mem_1", role="member", seat_type="voice"),),
+        takes="voice",
+        frees="base",
+    )
+    assert code(decide_seat_move(COMMERCE, REP, "admin")) == "seat_type_not_allowed"
+
+
+def test_a_role_with_two_pools_keeps_the_present_one_or_asks() -> None:
+    outcome = change(AGENCY, member("member", "voice"), "admin")
+    assert isinstance(outcome, Reassign)
+    assert outcome.assignments[0].seat_type == "voice"
+    assert code(change(AGENCY, member("member", None), "admin")) == "seat_type_not_allowed"
+    chosen = change(AGENCY, member("member", None), "admin", seat_type="base")
+    assert isinstance(chosen, Reassign)
+    assert code(change(AGENCY, member("member", "base"), "boss")) == "unknown_role"
