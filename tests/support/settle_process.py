@@ -12,11 +12,14 @@ from reconcile.errors import RetryLater
 from reconcile.settings import Settings
 from reconcile.settle import settle_subscription
 from tests.support.services import running_services
+from tests.support.shop import with_catalog
 
 
 def main(subscription_id: str, tries: int = 100) -> None:
     """Settle it, waiting its turn."""
-    with running_services(Settings()) as services:
+    with running_services(Settings()) as built:
+        keys = built.stripe.price_ids(built.catalog.lookup_keys)
+        services = with_catalog(built, built.catalog.resolved(keys))
         for _ in range(tries):
             with exclusive(services.engine, f"sub:{subscription_id}") as mine:
                 if mine:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from reconcile.catalog import Price
+from reconcile.catalog import Catalog, Price, load_catalog
 from reconcile.database import exclusive
 from reconcile.services import Services
 from reconcile.settings import Settings
@@ -145,16 +145,18 @@ class Shop:
 @contextmanager
 def opened_shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
     """A shop whose prices exist in the sandbox."""
+    ids = {
+        str(price.lookup_key): create_price(sandbox, price)
+        for price in load_catalog(settings.catalog_path).prices()
+    }
     with running_services(settings) as services:
-        keys = services.catalog.lookup_keys
-        ids = {
-            p.lookup_key: create_price(sandbox, p) for p in services.catalog.prices() if not p.id
-        }
-        assert set(keys) == set(ids)
-        known = {key: price_id for key, price_id in ids.items() if key}
-        catalog = services.catalog.resolved(known)
-        roster = replace(services.roster, catalog=catalog)
-        yield Shop(replace(services, catalog=catalog, roster=roster), sandbox)
+        catalog = services.catalog.resolved(ids)
+        yield Shop(with_catalog(services, catalog), sandbox)
+
+
+def with_catalog(services: Services, catalog: Catalog) -> Services:
+    """The same services with another catalog."""
+    return replace(services, catalog=catalog, roster=replace(services.roster, catalog=catalog))
 
 
 def create_price(sandbox: Sandbox, price: Price) -> str:

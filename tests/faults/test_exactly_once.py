@@ -1,0 +1,201 @@
+"""A raise and its charge happen exactly once, whatever is killed, retried, lost or forgotten.
+
+The proof is Stripe's side: the invoices there are, and the log of the calls it got. Processes are
+real ones, killed with SIGKILL at named places.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconcile.adjusting import AdjustmentInFlight, intend
+from reconcile.errors import OutcomeUnknown, StripeRateLimited
+from reconcile.store import adjustments
+from tests.support.services import environment
+from tests.support.shop import Shop
+
+UPDATE = {"method": "POST", "path": "/v1/subscriptions/*"}
+
+
+@pytest.fixture
+def short(shop: Shop) -> str:
+    """A subscription with two Voice seats fewer than active members."""
+    customer = shop.organization(base=2, voice=5)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 5})
+    shop.settle(sub)
+    shop.edit(sub, "voice", 3)
+    return sub
+
+
+def started(shop: Shop, sub: str, crash_point: str = "") -> subprocess.Popen[str]:
+    """A process that settles the subscription, to be killed at a place if one is named."""
+    env = os.environ | environment(shop.services.settings)
+    env |= {"TRUEUP_CRASH_POINT": crash_point, "TRUEUP_STRIPE_TIMEOUT_S": "2"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.settle_process", sub],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def killed_at(shop: Shop, sub: str, crash_point: str) -> None:
+    """Settle it in a process that dies by SIGKILL at the place."""
+    process = started(shop, sub, crash_point)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+
+
+def updates(shop: Shop, sub: str) -> list[dict[str, Any]]:
+    """Every update of ours that Stripe was sent."""
+    calls = shop.sandbox.observe("/calls")["calls"]
+    return [
+        call
+        for call in calls
+        if (call["method"], call["path"]) == ("POST", f"/v1/subscriptions/{sub}")
+        and (call["idempotency_key"] or "").startswith("trueup-")
+    ]
+
+
+def assert_charged_exactly_once(shop: Shop, sub: str) -> None:
+    """One invoice in Stripe, of the one applied adjustment, in the ledger to the minor unit."""
+    assert shop.quantities(sub)["voice"] == 5
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    (applied,) = [a for a in shop.adjustments(sub) if a.state == "applied"]
+    assert applied.invoice_id == invoice["id"]
+    assert applied.total_minor == invoice["total"]
+    assert applied.checked_at is not None
+    with shop.services.sessions() as session:
+        ledger = adjustments.ledger_of(session, applied.id)
+    assert sorted(line.amount_minor for line in ledger) == sorted(
+        line["amount"] for line in invoice["lines"]["data"]
+    )
+    assert len([u for u in updates(shop, sub) if u["status"] == 200 and not u["replayed"]]) == 1
+    assert shop.seats(sub)["voice"].quantity == 5
+    assert shop.findings(sub) == set()
+
+
+@pytest.mark.parametrize(
+    ("crash_point", "sent_before"), [("after_intent", 0), ("after_call", 1), ("after_outcome", 1)]
+)
+def test_a_worker_killed_in_the_middle(
+    shop: Shop, short: str, crash_point: str, sent_before: int
+) -> None:
+    killed_at(shop, short, crash_point)
+    assert len(updates(shop, short)) == sent_before
+    shop.settle(short)
+    assert_charged_exactly_once(shop, short)
+    assert len(updates(shop, short)) == 1
+    assert len(shop.adjustments(short)) == 1
+
+
+def test_a_day_later_the_trace_tells_that_it_was_applied(shop: Shop, short: str) -> None:
+    killed_at(shop, short, "after_call")
+    assert shop.sandbox.control("/idempotency/forget")["forgotten"] >= 1
+    shop.at(shop.services.clock() + timedelta(hours=25)).settle(short)
+    assert_charged_exactly_once(shop, short)
+    assert len(updates(shop, short)) == 1
+
+
+def test_a_day_later_what_left_no_trace_never_happened_and_is_decided_anew(
+    shop: Shop, short: str
+) -> None:
+    killed_at(shop, short, "after_intent")
+    shop.sandbox.control("/idempotency/forget")
+    shop.at(shop.services.clock() + timedelta(hours=25)).settle(short)
+    assert [a.state for a in shop.adjustments(short)] == ["failed", "applied"]
+    assert_charged_exactly_once(shop, short)
+
+
+def test_a_stored_server_error_without_a_trace_is_a_definite_failure(
+    shop: Shop, short: str
+) -> None:
+    shop.sandbox.control("/faults", {"kind": "server_error", **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(short)
+    (pending,) = shop.adjustments(short)
+    assert (pending.state, pending.attempt) == ("pending", 1)
+    shop.settle(short)
+    sent = updates(shop, short)
+    assert [(call["status"], call["replayed"]) for call in sent] == [
+        (500, False),
+        (500, True),
+        (200, False),
+    ]
+    assert len({call["idempotency_key"] for call in sent}) == 2
+    assert [a.attempt for a in shop.adjustments(short)] == [2]
+    assert_charged_exactly_once(shop, short)
+
+
+def test_a_server_error_after_it_was_applied(shop: Shop, short: str) -> None:
+    shop.sandbox.control("/faults", {"kind": "server_error_after", **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(short)
+    shop.settle(short)
+    assert len(updates(shop, short)) == 1
+    (applied,) = shop.adjustments(short)
+    assert applied.state == "applied"
+    (invoice,) = shop.invoices(short, "subscription_update")
+    assert applied.invoice_id == invoice["id"]
+
+
+@pytest.mark.parametrize("kind", ["timeout_before", "timeout_after"])
+def test_a_time_out_leaves_it_open_until_stripe_was_asked(
+    shop: Shop, short: str, kind: str
+) -> None:
+    shop.sandbox.control("/faults", {"kind": kind, **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(short)
+    assert [a.state for a in shop.adjustments(short)] == ["pending"]
+    shop.settle(short)
+    assert [(a.state, a.attempt) for a in shop.adjustments(short)] == [("applied", 1)]
+    (invoice,) = shop.invoices(short, "subscription_update")
+    assert shop.adjustments(short)[0].invoice_id == invoice["id"]
+    assert len({call["idempotency_key"] for call in updates(shop, short)}) == 1
+
+
+def test_told_to_slow_down_it_is_sent_again_under_the_same_key(shop: Shop, short: str) -> None:
+    shop.sandbox.control("/faults", {"kind": "rate_limit", **UPDATE})
+    with pytest.raises(StripeRateLimited):
+        shop.settle(short)
+    shop.settle(short)
+    assert_charged_exactly_once(shop, short)
+    assert len({call["idempotency_key"] for call in updates(shop, short)}) == 1
+
+
+def test_two_processes_at_once_on_one_subscription(shop: Shop, short: str) -> None:
+    processes = [started(shop, short) for _ in range(4)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert_charged_exactly_once(shop, short)
+    assert len(updates(shop, short)) == 1
+
+
+def test_two_who_get_past_the_lock_meet_at_the_record(shop: Shop, short: str) -> None:
+    """Were the lock ever lost (a connection pooler, a failover), the database still says one."""
+    killed_at(shop, short, "after_intent")
+    with pytest.raises(AdjustmentInFlight):
+        _intend_again(shop, short)
+    assert len(shop.adjustments(short)) == 1
+
+
+def _intend_again(shop: Shop, sub: str) -> None:
+    (pending,) = shop.adjustments(sub)
+    intent = adjustments.Intent(
+        subscription_id=sub,
+        organization_id="org_1",
+        kind="quantities",
+        trigger="test",
+        reason="again",
+        changes=pending.changes,
+        proration_behavior=pending.proration_behavior,
+    )
+    with shop.services.sessions.begin() as session:
+        intend(session, shop.services, intent)
