@@ -108,6 +108,8 @@ def _overview(
     table = Table(
         title="Trueup is running; Ctrl-C stops it", show_header=False, title_justify="left"
     )
+    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("Webhooks", f"{parts.url(port)}/webhooks/stripe")
     table.add_row("Ready?", f"{parts.url(port)}/readyz")
     table.add_row("Stripe", env.get(f"{PREFIX}STRIPE_API_BASE", settings.stripe_api_base))

@@ -99,6 +99,15 @@ def test_an_endpoint_for_somebody_else_is_not_ours(settings: Settings, sandbox: 
     assert URL in found.do
 
 
+def test_without_a_url_the_path_tells_which_endpoint_is_ours(
+    settings: Settings, sandbox: Sandbox
+) -> None:
+    create_endpoint(sandbox, url="https://other.example.com/hooks")
+    assert unwell(settings, None)["webhook endpoint", "url"].health is Health.FAIL
+    create_endpoint(sandbox)
+    assert ("webhook endpoint", "url") not in unwell(settings, None)
+
+
 def test_an_endpoint_with_the_wrong_things_is_told_in_full(
     settings: Settings, sandbox: Sandbox
 ) -> None:
