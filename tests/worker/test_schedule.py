@@ -1,0 +1,184 @@
+"""The schedule: each task at its hour, once a night, missed nights made up for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as hour
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from reconcile.services import Services
+from reconcile.settings import Settings
+from reconcile.store import runs as store
+from reconcile.tables import runs
+from tests.support.sandbox import Sandbox
+from tests.support.services import environment, running_services
+from tests.worker.conftest import eventually
+from worker.schedule import Schedule, Task, latest_night, tasks
+
+AT = hour(2, 30)
+NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
+SCHEDULE = (
+    "from reconcile.settings import Settings; from worker.schedule import main; main(Settings())"
+)
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
+
+
+@pytest.fixture
+def services(
+    make_settings: Callable[..., Settings], database_url: str, clock: Clock
+) -> Iterator[Services]:
+    with running_services(make_settings(database_url=database_url)) as running:
+        yield replace(running, clock=clock)
+
+
+def ran(services: Services, night: date, state: str = "done", task: str = "nightly") -> None:
+    with services.sessions.begin() as session:
+        run = store.begin(session, task, night, writes=False)
+        if state != "running":
+            store.finish(session, run.id, state=state, report={})
+
+
+def a_task(nights: list[date], state: str = "done") -> Task:
+    """A task that notes its nights, as the real ones do in `runs`."""
+
+    def run(services: Services, night: date) -> str:
+        nights.append(night)
+        ran(services, night, state)
+        return state
+
+    return Task("nightly", AT, run)
+
+
+@pytest.mark.parametrize(
+    ("now", "night"),
+    [
+        (datetime(2026, 3, 5, 2, 29, tzinfo=UTC), date(2026, 3, 4)),
+        (datetime(2026, 3, 5, 2, 30, tzinfo=UTC), date(2026, 3, 5)),
+        (datetime(2026, 3, 5, 23, 59, tzinfo=UTC), date(2026, 3, 5)),
+    ],
+)
+def test_a_night_has_the_date_on_which_its_hour_struck(now: datetime, night: date) -> None:
+    assert latest_night(now, AT).date() == night
+
+
+def test_a_fresh_installation_waits_for_its_first_night(services: Services, clock: Clock) -> None:
+    nights: list[date] = []
+    task = a_task(nights)
+    schedule = Schedule(services, (task,))
+    assert schedule.due(task) is None
+    clock.now = datetime(2026, 3, 6, 2, 31, tzinfo=UTC)
+    assert schedule.due(task) == date(2026, 3, 6)
+
+
+def test_what_was_missed_while_no_schedule_ran_is_made_up_for(services: Services) -> None:
+    ran(services, date(2026, 3, 3))
+    task = a_task([])
+    assert Schedule(services, (task,)).due(task) == date(2026, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("state", "due"), [("done", None), ("running", NOON.date()), ("failed", NOON.date())]
+)
+def test_a_night_is_over_only_when_it_is_done(
+    services: Services, state: str, due: date | None
+) -> None:
+    ran(services, NOON.date(), state)
+    task = a_task([])
+    assert Schedule(services, (task,)).due(task) == due
+
+
+def once_round(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look at every task."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule._stopping, "wait", lambda _: schedule._stopping.set())
+        schedule.run()
+        schedule._stopping.clear()
+
+
+def test_a_failure_is_tried_again_later_the_same_night(
+    services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(services, date(2026, 3, 4))
+    nights: list[date] = []
+    schedule = Schedule(services, (a_task(nights, "failed"),))
+    once_round(schedule, monkeypatch)
+    once_round(schedule, monkeypatch)
+    assert len(nights) == 1
+    clock.now += timedelta(minutes=11)
+    once_round(schedule, monkeypatch)
+    assert nights == [NOON.date()] * 2
+
+
+def test_a_task_that_breaks_keeps_no_other_from_its_turn(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(services: Services, night: date) -> str:
+        raise ZeroDivisionError
+
+    for task in ("prune", "nightly"):
+        ran(services, date(2026, 3, 4), task=task)
+    nights: list[date] = []
+    once_round(Schedule(services, (Task("prune", AT, broken), a_task(nights))), monkeypatch)
+    assert nights == [NOON.date()]
+
+
+def test_every_task_of_the_runs_table_has_its_hour(settings: Settings) -> None:
+    assert [task.name for task in tasks(settings)] == ["nightly", "gap_audit", "prune"]
+
+
+def missed_nights(services: Services) -> None:
+    before = datetime.now(UTC).date() - timedelta(days=2)
+    for task in ("nightly", "gap_audit", "prune"):
+        ran(services, before, task=task)
+
+
+def finished(services: Services) -> int:
+    with services.sessions() as session:
+        counted = select(func.count()).select_from(runs).where(runs.c.state == "done")
+        return session.execute(counted).scalar_one()
+
+
+def calls(sandbox: Sandbox) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sandbox.observe("/calls")["calls"]
+    return found
+
+
+def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbox) -> None:
+    with running_services(settings) as services:
+        missed_nights(services)
+        env = os.environ | environment(settings)
+        both = [subprocess.Popen([sys.executable, "-c", SCHEDULE], env=env) for _ in range(2)]
+        try:
+            eventually(lambda: finished(services) == 6, within_s=40)
+            time.sleep(0.5)
+        finally:
+            for process in both:
+                process.send_signal(signal.SIGTERM)
+            ended = [process.wait(timeout=20) for process in both]
+    assert ended == [0, 0]
+    read = [call["path"] for call in calls(sandbox)]
+    assert read.count("/v1/events") == 2, json.dumps(read)
+    assert read.count("/v1/subscriptions") == 1
