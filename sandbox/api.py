@@ -14,25 +14,42 @@ from sandbox import (
     payment_methods,
     payments,
     portal,
+    schedules,
     setup_intents,
     subscription_cancel,
     subscription_items,
     subscription_update,
     subscriptions,
     tax_rates,
+    test_clocks,
 )
 from sandbox.app import Application
 from sandbox.control import Doors
+from sandbox.lifecycle import Lifecycle
 from sandbox.render import Include
-from sandbox.routes import Route
+from sandbox.routes import Handle, Request, Response, Route
+from sandbox.test_clocks import Advance
+from sandbox.time_control import TimeControl
 from sandbox.world import World
 
 
 def build(doors: Doors | None = None) -> Application:
     """The application on a fresh world, or on the world that the doors stand around."""
     doors = doors or Doors(World())
-    routes = [*all_routes(), *doors.routes]
-    return Application(doors.world, routes, all_includes(), doors.layers)
+    lifecycle = Lifecycle(doors.world)
+    doors.world.listeners.append(lifecycle.note)
+
+    def in_time(request: Request, inner: Handle) -> Response:
+        lifecycle.catch_up()
+        return inner(request)
+
+    routes = [
+        *all_routes(),
+        *doors.routes,
+        *TimeControl(lifecycle).routes,
+        Advance(lifecycle).route,
+    ]
+    return Application(doors.world, routes, all_includes(), (*doors.layers, in_time))
 
 
 MODULES = (
@@ -47,12 +64,14 @@ MODULES = (
     payment_methods,
     payments,
     portal,
+    schedules,
     setup_intents,
     subscription_cancel,
     subscription_items,
     subscription_update,
     subscriptions,
     tax_rates,
+    test_clocks,
 )
 
 

@@ -85,6 +85,7 @@ class Api:
         *,
         key: str | None = None,
         json: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         """Any call, whatever its status; `key` is the idempotency key, `json` a v2 body."""
         form = fields(params or {})
@@ -94,7 +95,7 @@ class Api:
             params=form if method == "GET" else None,
             data=form if method != "GET" and json is None else None,
             json=json,
-            headers={"Idempotency-Key": key} if key else {},
+            headers={**(headers or {}), **({"Idempotency-Key": key} if key else {})},
             timeout=TIMEOUT_S,
         )
         body = response.json()
