@@ -7,7 +7,6 @@ be empty at the start.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from backoffice.local.servers import Servers, throwaway_servers
+from backoffice.local.servers import Servers, own_database, throwaway_servers
 from reconcile.database import build_engine, build_sessions
 from reconcile.settings import PREFIX, Settings
 from tests.support.network import loopback_only
 from tests.support.sandbox import API_KEY, Sandbox, running_sandbox
-from tests.support.servers import empty_database, extra_database
+from tests.support.servers import empty_database
 from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parent.parent
@@ -42,21 +41,11 @@ def _this_machine_only() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL and Valkey for this session, migrated; quick and not durable."""
-    with ExitStack() as stack:
-        database_url = GIVEN.get("TRUEUP_DATABASE_URL", "")
-        if database_url:
-            database_url = stack.enter_context(extra_database(database_url, migrated=True))
-        found = stack.enter_context(
-            throwaway_servers(
-                ROOT / ".trueup",
-                database_url=database_url,
-                redis_url=GIVEN.get("TRUEUP_REDIS_URL", ""),
-            )
-        )
-        if found.valkey is None:
-            with redis.Redis.from_url(found.redis_url) as client:
-                if client.dbsize():
-                    pytest.exit("TRUEUP_REDIS_URL names a database with keys: tests empty it", 2)
+    with throwaway_servers(
+        ROOT / ".trueup",
+        database_url=GIVEN.get("TRUEUP_DATABASE_URL", ""),
+        redis_url=GIVEN.get("TRUEUP_REDIS_URL", ""),
+    ) as found:
         yield found
 
 
@@ -70,7 +59,7 @@ def database_url(servers: Servers) -> str:
 @pytest.fixture
 def blank_database_url(servers: Servers) -> Iterator[str]:
     """A new database without a table, for what migrates or breaks its own."""
-    with extra_database(servers.database_url, migrated=False) as url:
+    with own_database(servers.database_url) as url:
         yield url
 
 

@@ -1,11 +1,17 @@
 """The two servers the project needs: real ones where urls are given, embedded ones otherwise."""
 
 import fcntl
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
+import redis
+from psycopg import sql
+from sqlalchemy import make_url
 
 from backoffice.local import leftovers
 from backoffice.local.account import make_home, temporary_home, unprivileged_account
@@ -73,19 +79,55 @@ def local_servers(
 def throwaway_servers(
     binaries_home: Path, *, database_url: str = "", redis_url: str = "", durable: bool = False
 ) -> Iterator[Servers]:
-    """The same in a temporary directory that goes at the end; quick rather than safe by default."""
+    """The same, gone without a trace at the end; quick rather than safe by default.
+
+    On a PostgreSQL that was given, a database of its own. A Redis database that was given must be
+    empty: LocalError otherwise.
+    """
     home = temporary_home(unprivileged_account())
     try:
-        with local_servers(
-            home,
-            database_url=database_url,
-            redis_url=redis_url,
-            durable=durable,
-            binaries_home=binaries_home,
-        ) as servers:
-            yield servers
+        with ExitStack() as stack:
+            if database_url:
+                database_url = stack.enter_context(own_database(database_url))
+            if redis_url:
+                _refuse_unless_empty(redis_url)
+            yield stack.enter_context(
+                local_servers(
+                    home,
+                    database_url=database_url,
+                    redis_url=redis_url,
+                    durable=durable,
+                    binaries_home=binaries_home,
+                )
+            )
     finally:
         shutil.rmtree(home)
+
+
+@contextmanager
+def own_database(server_url: str) -> Iterator[str]:
+    """The url of a new and empty database on the server of this url; dropped at the end."""
+    name = f"trueup_{secrets.token_hex(6)}"
+    identifier = sql.Identifier(name)
+    url = make_url(server_url)
+    if url.get_backend_name() != "postgresql":
+        raise LocalError("TRUEUP_DATABASE_URL must be a PostgreSQL url")
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        try:
+            yield url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def _refuse_unless_empty(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        if client.dbsize():
+            raise LocalError(
+                "the Redis database of TRUEUP_REDIS_URL has keys in it, and this would empty it: "
+                "name another one (redis://host:port/15)"
+            )
 
 
 def migrate_database(database_url: str) -> None:

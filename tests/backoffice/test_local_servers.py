@@ -168,15 +168,38 @@ def test_one_environment_at_a_time_uses_a_directory(home: Path) -> None:
 
 
 def test_given_urls_are_used_and_nothing_is_started(
-    servers: Servers, blank_database_url: str
+    home: Path, servers: Servers, blank_database_url: str
 ) -> None:
-    with throwaway_servers(
-        ROOT / ".trueup", database_url=blank_database_url, redis_url=servers.redis_url
-    ) as given:
+    with local_servers(home, database_url=blank_database_url, redis_url=servers.redis_url) as given:
         assert (given.postgres, given.valkey, given.processes) == (None, None, [])
+        assert given.database_url == blank_database_url
         with connect(given.database_url) as connection:
             found = connection.execute("SELECT count(*) FROM alembic_version").fetchone()
         assert found == (1,)
+
+
+def test_what_is_thrown_away_on_given_servers_is_only_ours(
+    servers: Servers, database_url: str, redis_client: redis.Redis
+) -> None:
+    def databases() -> set[str]:
+        with connect(database_url) as connection:
+            return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+
+    before = databases()
+    with throwaway_servers(
+        ROOT / ".trueup", database_url=database_url, redis_url=servers.redis_url
+    ) as given:
+        assert given.database_url != database_url
+        assert len(databases() - before) == 1
+    assert databases() == before
+
+    redis_client.set("somebody's", "key")
+    with (
+        pytest.raises(LocalError, match="has keys in it"),
+        throwaway_servers(ROOT / ".trueup", database_url=database_url, redis_url=servers.redis_url),
+    ):
+        pytest.fail("it would have emptied somebody's queue")
+    assert redis_client.get("somebody's") == b"key"
 
 
 def test_a_broken_configuration_is_told_with_the_end_of_the_log(home: Path) -> None:
