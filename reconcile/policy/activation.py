@@ -29,6 +29,7 @@ class ActivationFacts:
     capacity: int | None = None  # see `capacity`; None: there is no subscription
     most: int | None = None  # the largest of those quantities: a raise never lowers one of them
     standing: Standing | None = None  # None: there is no subscription
+    arriving: int = 0  # members who move here with a change that is in flight (B7)
     joining: int = 1  # members activating together: a burst becomes one update (B15)
     organization_in_trial: bool = False
     pool_tier: str | None = None  # A5: the tier the pool's members are on
@@ -45,7 +46,7 @@ class ActivationFacts:
     def wanted(self) -> int:
         """How many would be active; only asked once the count is known."""
         assert self.active is not None
-        return self.active + self.joining
+        return self.active + self.arriving + self.joining
 
     @property
     def seat(self) -> SeatTypeRules:

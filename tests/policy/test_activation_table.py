@@ -253,3 +253,9 @@ def test_a_raise_never_lowers_a_quantity_in_force() -> None:
     outcome = decide_activation(activation(**GROWING, most=8))
     assert isinstance(outcome, Raise)
     assert outcome.quantity == 8
+
+
+def test_seats_of_members_on_their_way_are_taken() -> None:
+    """B7: a conversion in flight brings its members with it."""
+    assert isinstance(decide_activation(activation(3, 5, arriving=1)), Allow)
+    assert refused(activation(3, 5, arriving=2)).code == "no_free_seat"

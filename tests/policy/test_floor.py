@@ -85,6 +85,7 @@ class Floor(RuleBasedStateMachine):
                 rules=self.plan,
                 takes=pool,
                 frees=frees,
+                arriving=sum(move.to_seat_type == pool for move in self.moves),
                 most=max(self.ours[pool], self.stripe[pool], self.in_flight.get(pool, 0)),
                 standing=self.standing,
                 auto_add=self.auto_add,
