@@ -1,4 +1,4 @@
-"""Lowering at renewal: the buyer keeps what the period was paid for, and the next one bills less.
+"""What changes at a renewal: the buyer keeps what the period was paid for.
 
 Stripe offers no "from the next period on" for a quantity. Weighed:
 - `none` at once: the seats are gone for the rest of a period that was paid for.
@@ -27,7 +27,7 @@ LAST_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lowering:
+class Due:
     """What to write now (prorated from when), or None and the line that says when."""
 
     line: str
@@ -37,14 +37,14 @@ class Lowering:
 
 def plan(
     services: Services, subscription: StripeSubscription, change: Change, *, writes: bool
-) -> Lowering:
+) -> Due:
     """Return whether a lowering at renewal is due, and remember it for its hour if it is not."""
     assert change.at_renewal
     assert change.proration == Proration.NONE
     start, end = subscription.period_start, subscription.period_end
     now = now_of(services, subscription)
     if start is None or end is None or now >= end - LAST_HOUR:
-        return Lowering(line=change.reason, change=change)
+        return Due(line=change.reason, change=change)
     with services.sessions() as session:
         missed = store.planned_before(session, subscription.id, start)
         seats = subscriptions.seats_of(session, subscription.id)
@@ -62,7 +62,7 @@ def plan(
             at_renewal=False,
             reason=f"{change.reason}; the renewal was missed, credited from its start",
         )
-        return Lowering(line=made_good.reason, change=made_good, prorated_from=start)
+        return Due(line=made_good.reason, change=made_good, prorated_from=start)
     if writes:
         with services.sessions.begin() as session:
             store.plan_lowering(
@@ -72,4 +72,49 @@ def plan(
                 period_end=end,
                 due_at=services.clock() + (end - LAST_HOUR - now),
             )
-    return Lowering(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+    return Due(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+
+
+def approve(services: Services, subscription: StripeSubscription, change: Change) -> datetime:
+    """Remember an approved contract change for the renewal (A6); returns when it takes effect."""
+    end = subscription.period_end
+    assert end is not None
+    now = now_of(services, subscription)
+    with services.sessions.begin() as session:
+        store.plan_change(
+            session,
+            subscription.id,
+            dict(change.quantities),
+            approved=change.reason,
+            period_end=end,
+            due_at=services.clock() + max(end - LAST_HOUR - now, timedelta()),
+        )
+    return end
+
+
+def approved(services: Services, subscription: StripeSubscription) -> Due | None:
+    """Return the approved contract change whose renewal is here or was missed, or None."""
+    start, end = subscription.period_start, subscription.period_end
+    if start is None or end is None:
+        return None
+    with services.sessions() as session:
+        planned = store.approved(session, subscription.id)
+        seats = subscriptions.seats_of(session, subscription.id)
+    if planned is None:
+        return None
+    missed = planned.period_end <= start
+    if not missed and now_of(services, subscription) < end - LAST_HOUR:
+        return None
+    quantities = {
+        seat_type: quantity
+        for seat_type, quantity in planned.quantities.items()
+        if seat_type in seats and seats[seat_type].stripe_quantity != quantity
+    }
+    if not quantities:
+        return None
+    change = Change(
+        quantities=quantities,
+        proration=Proration.CHARGE_NOW if missed else Proration.NONE,
+        reason=planned.approved,
+    )
+    return Due(line=planned.approved, change=change, prorated_from=start if missed else None)

@@ -15,6 +15,7 @@ from reconcile.database import exclusive
 from reconcile.errors import RetryLater, StripeGone, WaitingForRow
 from reconcile.facts import Seen
 from reconcile.policy.reconciliation import reconcile, reconcile_organization
+from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
     FindingKind,
@@ -45,6 +46,9 @@ __all__ = [
 # A change is written, looked at again, and mostly agrees then; a person may be editing meanwhile.
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
+
+# Where a contract's approved change is due, it comes before what a run may decide.
+_CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
 
 
 class SubscriptionBusy(RetryLater):
@@ -84,7 +88,9 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
         noted = _note(course, seen)
         if isinstance(noted, Settled):
             return noted
-        decision = noted.decision
+        decision, prorated_from = noted.decision, None
+        if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
+            decision, prorated_from = due.change or decision, due.prorated_from
         if isinstance(decision, Wait):
             again_at = services.clock() + LOOK_AGAIN
             return course.ended(decision.reason, noted, again_at=again_at)
@@ -94,7 +100,7 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
             # Before a write nothing but Stripe's present answer will do (Law 4).
             seen = seeing.fetched(services, subscription_id)
             continue
-        after = _change(course, seen, noted, decision)
+        after = _change(course, seen, noted, decision, prorated_from)
         if isinstance(after, Settled):
             return after
         seen = after
@@ -181,12 +187,13 @@ def _done_with(verdict: Verdict) -> frozenset[FindingKind]:
     return frozenset(over)
 
 
-def _change(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Settled | Seen:
+def _change(
+    course: Course, seen: Seen, verdict: Verdict, change: Change, at: datetime | None
+) -> Settled | Seen:
     """Carry out one change, or say why not now. Returns what to look at next, or how it ended."""
     services, subscription = course.services, seen.subscription
     if change.through_schedule:
         return _blocked_by_schedule(course, seen, verdict, change)
-    at: datetime | None = None
     if change.at_renewal:
         plan = renewals.plan(services, subscription, change, writes=course.writes)
         if plan.change is None:

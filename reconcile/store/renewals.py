@@ -1,7 +1,8 @@
-"""Lowerings that wait for a renewal: inbox rows that come due in the last hour of a period."""
+"""What waits for a renewal: inbox rows that come due in the last hour of a period."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,7 +12,17 @@ from sqlalchemy.orm import Session
 from reconcile.store import inbox
 from reconcile.tables import events
 
-TYPE = "trueup.renewal.lower"
+LOWER = "trueup.renewal.lower"  # follows from the active count; the latest one counts
+APPROVED = "trueup.renewal.approved"  # an account manager's change of a contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """An approved change of a contract: absolute quantities, and who approved it and why."""
+
+    quantities: Mapping[str, int]
+    approved: str
+    period_end: datetime
 
 
 def plan_lowering(
@@ -24,7 +35,48 @@ def plan_lowering(
 ) -> None:
     """Remember what to lower before this period ends; one row a period, the latest plan counts."""
     payload = {"quantities": dict(quantities), "period_end": int(period_end.timestamp())}
-    for row in _waiting(session, subscription_id):
+    _plan(session, subscription_id, LOWER, payload, due_at)
+
+
+def plan_change(  # noqa: PLR0913 - one row, all by name
+    session: Session,
+    subscription_id: str,
+    quantities: Mapping[str, int],
+    *,
+    approved: str,
+    period_end: datetime,
+    due_at: datetime,
+) -> None:
+    """Remember an approved change for the end of this period; the latest one counts."""
+    payload = {
+        "quantities": dict(quantities),
+        "approved": approved,
+        "period_end": int(period_end.timestamp()),
+    }
+    _plan(session, subscription_id, APPROVED, payload, due_at)
+
+
+def approved(session: Session, subscription_id: str) -> Approved | None:
+    """Return the approved change that waits, the latest if several do, or None."""
+    rows = _waiting(session, subscription_id, APPROVED)
+    if not rows:
+        return None
+    payload = orjson.loads(rows[-1].payload)
+    return Approved(
+        quantities=payload["quantities"],
+        approved=payload["approved"],
+        period_end=datetime.fromtimestamp(payload["period_end"], UTC),
+    )
+
+
+def _plan(
+    session: Session,
+    subscription_id: str,
+    kind: str,
+    payload: Mapping[str, Any],
+    due_at: datetime,
+) -> None:
+    for row in _waiting(session, subscription_id, kind):
         if orjson.loads(row.payload)["period_end"] == payload["period_end"]:
             session.execute(
                 update(events)
@@ -33,11 +85,7 @@ def plan_lowering(
             )
             return
     inbox.add_request(
-        session,
-        type=TYPE,
-        work_key=f"sub:{subscription_id}",
-        payload=payload,
-        due_at=due_at,
+        session, type=kind, work_key=f"sub:{subscription_id}", payload=payload, due_at=due_at
     )
 
 
@@ -46,19 +94,19 @@ def planned_before(
 ) -> dict[str, int]:
     """Return the quantities planned for a renewal that has passed without them; empty if none."""
     planned: dict[str, int] = {}
-    for row in _waiting(session, subscription_id):
+    for row in _waiting(session, subscription_id, LOWER):
         payload = orjson.loads(row.payload)
         if payload["period_end"] <= int(period_start.timestamp()):
             planned |= payload["quantities"]
     return planned
 
 
-def _waiting(session: Session, subscription_id: str) -> Sequence[Any]:
+def _waiting(session: Session, subscription_id: str, kind: str) -> Sequence[Any]:
     return session.execute(
         select(events.c.id, events.c.payload)
         .where(
             events.c.work_key == f"sub:{subscription_id}",
-            events.c.type == TYPE,
+            events.c.type == kind,
             events.c.state == "pending",
         )
         .order_by(events.c.received_at)
