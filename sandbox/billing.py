@@ -180,7 +180,7 @@ def cycle_line(
     price = world.store.need("price", item["price"])
     quantity = item.get("quantity", 0)
     whole = line_amount(price, quantity)
-    product = world.store.need("product", price["product"])["name"]
+    product = world.store.need("product", price["product"])
     line = new_line(world, invoice, amount=half_up(whole), period=period)
     line["description"] = wording.ordinary(quantity, product, price)
     _of_subscription(line, subscription, item, price, quantity)
@@ -193,7 +193,7 @@ def cycle_line(
 
 def trial_line(
     world: World, invoice: Obj, subscription: Obj, item: Obj, period: tuple[int, int]
-) -> None:
+) -> Obj:
     """A trial period of one item: costs nothing and is remembered as nothing."""
     price = world.store.need("price", item["price"])
     product = world.store.need("product", price["product"])["name"]
@@ -203,6 +203,7 @@ def trial_line(
     line["pricing"]["unit_amount_decimal"] = "0"
     invoice["lines"].append(line)
     item["_debits"] = []
+    return line
 
 
 def debit(item: Obj, whole: Fraction, period: tuple[int, int], start: int, source: Obj) -> Obj:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.billing import cycle_line, finalize, item_line, new_invoice, total_up, trial_line
@@ -18,6 +19,7 @@ from sandbox.store import Obj
 from sandbox.world import World
 
 DAY_S = 86400
+LineMaker = Callable[[World, Obj, Obj, Obj, tuple[int, int]], Obj]
 
 
 def bill(  # noqa: PLR0913 - everything after the first four is an option by name
@@ -28,10 +30,10 @@ def bill(  # noqa: PLR0913 - everything after the first four is an option by nam
     *,
     pending: list[Obj] | None = None,
     whole: list[Obj] | None = None,
-    trial: bool = False,
+    line: LineMaker = cycle_line,
     period: tuple[int, int] | None = None,
 ) -> Obj:
-    """A stored draft: pending items (newest first), then whole periods of `whole` items.
+    """A stored draft: pending items (newest first), then `whole` items as `line` writes them.
 
     Edits the subscription the caller puts: `latest_invoice`, discounts used up.
     """
@@ -48,15 +50,15 @@ def bill(  # noqa: PLR0913 - everything after the first four is an option by nam
         item_line(world, invoice, item)
     for item in reversed(whole or []):
         span = (item["current_period_start"], item["current_period_end"])
-        if trial:
-            trial_line(world, invoice, subscription, item, span)
-        else:
-            cycle_line(world, invoice, subscription, item, span)
+        line(world, invoice, subscription, item, span)
     invoice["period_start"], invoice["period_end"] = period or (now, now)
-    if subscription["collection_method"] == "send_invoice":
+    first = reason == "subscription_create"
+    sends = subscription["collection_method"] == "send_invoice"
+    invoice["auto_advance"] = sends or not first
+    if sends:
         invoice["due_date"] = now + (subscription["days_until_due"] or 0) * DAY_S
     total_up(world, invoice, subscription["discounts"] if whole else [])
-    if whole and not trial:
+    if whole and line is not trial_line:
         subscription["discounts"] = spent(world, subscription["discounts"], now)
     _name_credited(world, invoice)
     world.store.put(invoice, "invoice.created")

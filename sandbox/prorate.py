@@ -10,10 +10,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 from sandbox import wording
-from sandbox.billing import debit
+from sandbox.billing import cycle_line, debit
 from sandbox.coupons import folded, in_force
 from sandbox.invoice_items import FROZEN, new_item, parent_of, pricing_of
-from sandbox.proration import line_amount, prorated
+from sandbox.proration import line_amount, period_at, prorated
 from sandbox.store import Obj
 from sandbox.world import World
 
@@ -31,7 +31,41 @@ def _as_it_stands(world: World, subscription: Obj, item: Obj) -> Obj:
     source = item["_debits"][-1]["source"] if item["_debits"] else None
     period = (item["current_period_start"], item["current_period_end"])
     whole = whole_amount(world, subscription, item)
-    return debit(item, whole, period, period[0], source or {})
+    span = whole_span(world, subscription, item, period)
+    return debit(item, whole, span, period[0], source or {})
+
+
+def whole_span(
+    world: World, subscription: Obj, item: Obj, period: tuple[int, int]
+) -> tuple[int, int]:
+    """The full period that a part is measured against: `period`, unless it is a first stub.
+
+    A stub before a later anchor is a part of the full period that ends there, as long as the one
+    that begins there (recorded: 31 days before an anchor in March).
+    """
+    anchor = subscription["billing_cycle_anchor"]
+    if period != (subscription["start_date"], anchor):
+        return period
+    recurring = world.store.need("price", item["price"])["recurring"]
+    after = period_at(anchor, recurring["interval"], recurring["interval_count"], anchor)
+    return anchor - (after[1] - after[0]), anchor
+
+
+def stub_line(
+    world: World, invoice: Obj, subscription: Obj, item: Obj, period: tuple[int, int]
+) -> Obj:
+    """The first, short time of an item before a later anchor, appended to the invoice."""
+    line = cycle_line(world, invoice, subscription, item, period)
+    whole = whole_amount(world, subscription, item)
+    span = whole_span(world, subscription, item, period)
+    amount = prorated(whole, *period, *span)
+    product = world.store.need("product", line["pricing"]["price_details"]["product"])
+    line.update(amount=amount, subtotal=amount, discountable=False)
+    line["description"] = wording.stub(item.get("quantity", 0), product["name"], period[0])
+    line["pricing"]["unit_amount_decimal"] = None
+    line["parent"]["subscription_item_details"]["proration"] = True
+    item["_debits"] = [debit(item, whole, span, period[0], item["_debits"][0]["source"])]
+    return line
 
 
 def _credit(
@@ -55,13 +89,14 @@ def charge(  # noqa: PLR0913 - times go by name
 ) -> Obj:
     """A debit item for `at` to the end of the period; the item remembers it. Not stored yet."""
     whole = whole_amount(world, subscription, item)
-    amount = prorated(whole, at, period[1], *period)
+    span = whole_span(world, subscription, item, period)
+    amount = prorated(whole, at, period[1], *span)
     quantity = item.get("quantity", 0)
     made = _item(world, subscription, item["id"], amount, (at, period[1], now))
     _of_price(world, made, item["price"], quantity)
     product = world.store.need("product", made["pricing"]["price_details"]["product"])
     made["description"] = wording.remaining(quantity, product["name"], at)
-    item["_debits"].append(debit(item, whole, period, at, {"invoice_item": made["id"]}))
+    item["_debits"].append(debit(item, whole, span, at, {"invoice_item": made["id"]}))
     return made
 
 

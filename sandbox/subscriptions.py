@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox import wording
-from sandbox.billing import cycle_line, total_up
+from sandbox.billing import cycle_line, trial_line
 from sandbox.collect import bill, collect, refusal
 from sandbox.coupons import redeem
 from sandbox.errors import bad_request, missing_param
@@ -13,8 +12,8 @@ from sandbox.fields import set_fields, set_metadata
 from sandbox.item_changes import known_tax_rates, read
 from sandbox.listing import list_page
 from sandbox.payments import Attempt
-from sandbox.prorate import whole_amount
-from sandbox.proration import add_intervals, period_at, prorated
+from sandbox.prorate import stub_line
+from sandbox.proration import add_intervals
 from sandbox.routes import Context, Route
 from sandbox.setup_intents import pending_setup
 from sandbox.store import Obj, Row, copy, peek
@@ -232,7 +231,7 @@ def _start_trial(world: World, subscription: Obj, trial_end: int, now: int) -> t
         "subscription_create",
         now,
         whole=subscription["items"],
-        trial=True,
+        line=trial_line,
     )
     events = ["customer.subscription.created"]
     if trial_end - now <= TRIAL_NOTICE_S:
@@ -252,42 +251,20 @@ def _start_paid(
     world: World, subscription: Obj, anchor: int, proration: str | None
 ) -> tuple[Obj, Obj | None]:
     now = subscription["created"]
-    if anchor > now:
-        invoice = _stub(world, subscription, anchor, now, proration)
-    else:
-        invoice = bill(world, subscription, "subscription_create", now, whole=subscription["items"])
+    if anchor > now and proration == "none":
+        return world.store.put(subscription, "customer.subscription.created"), None
+    invoice = bill(
+        world,
+        subscription,
+        "subscription_create",
+        now,
+        whole=subscription["items"],
+        line=stub_line if anchor > now else cycle_line,
+    )
     charged = subscription["collection_method"] == "charge_automatically"
-    if invoice is not None:
-        if charged and invoice["amount_due"] > 0:
-            subscription["status"] = "incomplete"
-        invoice = world.store.put({**invoice, "auto_advance": not charged})
+    if charged and invoice["amount_due"] > 0:
+        subscription["status"] = "incomplete"
     return world.store.put(subscription, "customer.subscription.created"), invoice
-
-
-def _stub(
-    world: World, subscription: Obj, anchor: int, now: int, behavior: str | None
-) -> Obj | None:
-    """The short time before a later anchor: prorated over the full period after the anchor."""
-    if behavior == "none":
-        return None
-    invoice = bill(world, subscription, "subscription_create", now, whole=subscription["items"])
-    invoice = copy(invoice)
-    invoice["lines"] = []
-    for item in reversed(subscription["items"]):
-        recurring = world.store.need("price", item["price"])["recurring"]
-        after = period_at(anchor, recurring["interval"], recurring["interval_count"], anchor)
-        whole = (anchor - (after[1] - after[0]), anchor)
-        amount = prorated(whole_amount(world, subscription, item), now, anchor, *whole)
-        line = cycle_line(world, invoice, subscription, item, (now, anchor))
-        price = world.store.need("price", item["price"])
-        product = world.store.need("product", price["product"])["name"]
-        line.update(amount=amount, subtotal=amount, discountable=False)
-        line["description"] = wording.stub(item.get("quantity", 0), product, now)
-        line["pricing"]["unit_amount_decimal"] = None
-        line["parent"]["subscription_item_details"]["proration"] = True
-        item["_debits"][-1].update(period=list(whole), start=now)
-    total_up(world, invoice)
-    return world.store.put(invoice)
 
 
 def retrieve(ctx: Context) -> Obj:

@@ -70,15 +70,14 @@ def trial(quantity: int, product: str) -> str:
     return f"Trial period for {counted(quantity, product)}"
 
 
-def ordinary(quantity: int, product: str, price: dict[str, Any]) -> str:
-    """The description of a whole period's line."""
-    if price["billing_scheme"] == "tiered":
-        return f"{quantity} × {product}"
+def ordinary(quantity: int, product: dict[str, Any], price: dict[str, Any]) -> str:
+    """The description of a whole period's line: `1 user × Pro (at $10.00 / month)`."""
+    label = f" {product['unit_label']}" if product["unit_label"] else ""
+    what = f"{quantity}{label} × {product['name']}"
     recurring = price["recurring"]
-    if not recurring:
-        return f"{quantity} × {product}"
+    if price["billing_scheme"] == "tiered" or not recurring:
+        return what
     amount = money(Decimal(price["unit_amount_decimal"]), price["currency"])
-    every = recurring["interval_count"]
-    span = recurring["interval"]
+    every, span = recurring["interval_count"], recurring["interval"]
     cycle = f"/ {span}" if every == 1 else f"every {every} {span}s"
-    return f"{quantity} × {product} (at {amount} {cycle})"
+    return f"{what} (at {amount} {cycle})"
