@@ -15,6 +15,7 @@ from random import Random
 import structlog
 
 from reconcile import metrics
+from reconcile.buying import finish_waiting
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import (
@@ -82,6 +83,7 @@ def settle_key(services: Services, work_key: str, batch: list[ClaimedEvent]) -> 
             snapshot = _newest_snapshot(services, batch)
             return settle_subscription(services, named, trigger=trigger, snapshot=snapshot)
         case "org":
+            finish_waiting(services, named)
             return settle_organization(services, named, trigger=trigger)
         case "cus":
             return settle_customer(services, named, trigger=trigger)

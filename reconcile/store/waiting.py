@@ -1,0 +1,100 @@
+"""Members who wait for a seat to be bought: inbox requests, so that a crash loses none of them.
+
+Whoever asks works them off itself; a request that is left behind comes due, and a worker does.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from reconcile.store.inbox import add_request
+from reconcile.tables import events
+
+ACTIVATE = "trueup.member.activate"
+
+# A burst is one update of Stripe; more than this many wait for the next one.
+MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One member's request for a seat."""
+
+    id: str
+    member_id: str
+    actor: str
+    left: bool  # by whoever asked: a worker has claimed it
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a request ended; `code` is set when it was refused."""
+
+    line: str
+    code: str | None = None
+
+
+def add(
+    session: Session, organization_id: str, member_id: str, *, actor: str, due_at: datetime
+) -> str:
+    """Add a request and return its id. `due_at`: when a worker takes it up unless it is done."""
+    return add_request(
+        session,
+        type=ACTIVATE,
+        work_key=f"org:{organization_id}",
+        payload={"organization": organization_id, "member": member_id, "actor": actor},
+        due_at=due_at,
+    )
+
+
+def of_organization(session: Session, organization_id: str) -> tuple[Waiting, ...]:
+    """Return the organization's open requests, oldest first."""
+    rows = session.execute(
+        select(events.c.id, events.c.payload, events.c.started_at)
+        .where(
+            events.c.work_key == f"org:{organization_id}",
+            events.c.state == "pending",
+            events.c.type == ACTIVATE,
+        )
+        .order_by(events.c.received_at, events.c.id)
+        .limit(MOST_AT_ONCE)
+    )
+    found = []
+    for row in rows:
+        asked = orjson.loads(row.payload)
+        found.append(Waiting(row.id, asked["member"], asked["actor"], row.started_at is not None))
+    return tuple(found)
+
+
+def finish(session: Session, request_id: str, answer: Answer) -> None:
+    """Record how an open request ended."""
+    session.execute(
+        update(events)
+        .where(events.c.id == request_id, events.c.state == "pending")
+        .values(
+            state="done",
+            outcome=answer.line,
+            reason=answer.code,
+            finished_at=func.now(),
+        )
+    )
+
+
+def answer_to(session: Session, request_id: str) -> Answer | None:
+    """Return how the request ended, or None while it is open."""
+    row = session.execute(
+        select(events.c.state, events.c.outcome, events.c.reason).where(events.c.id == request_id)
+    ).one()
+    return None if row.state == "pending" else Answer(row.outcome or row.state, row.reason)
+
+
+def hand_over(session: Session, request_id: str, *, due_at: datetime) -> None:
+    """Let a worker take an open request up: whoever asked could not finish it."""
+    session.execute(
+        update(events)
+        .where(events.c.id == request_id, events.c.state == "pending")
+        .values(due_at=due_at)
+    )
