@@ -52,12 +52,14 @@ _URLS = {
 class Snapshot:
     """An event as the store keeps it: the data encoded once, since it never changes.
 
-    `waiting` holds the endpoints that have not answered 2xx yet, given-up ones included.
+    `waiting` holds the endpoints that have not answered 2xx yet, given-up ones included. `created`
+    is on the clock of the object, `recorded` on the sandbox's own: events are kept by that.
     """
 
     id: str
     type: str
     created: int
+    recorded: int
     origin: Origin
     data: bytes
     waiting: set[str] = field(default_factory=set)
@@ -153,6 +155,7 @@ def record(world: World, entry: Entry, origin: Origin) -> tuple[Snapshot, list[T
         id=world.store.new_id("event"),
         type=entry.event,
         created=_time(world, entry.subject),
+        recorded=world.clock.now(),
         origin=origin,
         data=orjson.dumps(data),
     )
@@ -220,7 +223,7 @@ def list_events(ctx: Context) -> Obj | bytes:
     def keep(row: Row) -> bool:
         assert isinstance(row, Snapshot), "the event table holds snapshots"
         return (
-            row.created >= oldest
+            row.recorded >= oldest
             and matches(row.type, patterns)
             and (success is None or success is not bool(row.waiting))
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
-from sandbox import invoice_cycle, subscription_cycle
+from sandbox import invoice_cycle, schedules, subscription_cycle
 from sandbox.store import Obj
 from sandbox.world import Commit, World
 
@@ -37,7 +37,8 @@ class Lifecycle:
         due = kind[0](obj) if kind else None
         if due is not None:
             heap = self.world.timers.setdefault(obj["test_clock"] or MAIN, [])
-            heappush(heap, (due, next(self._number), obj["object"], obj["id"]))
+            rank = _ORDER.index(obj["object"])
+            heappush(heap, (due, rank, next(self._number), obj["object"], obj["id"]))
 
     def catch_up(self) -> None:
         """Do what is due on the sandbox's own clock by now; cheap when nothing is."""
@@ -52,7 +53,7 @@ class Lifecycle:
         for _ in range(MAX_STEPS):
             if not heap or heap[0][0] > until:
                 return
-            due, _number, name, object_id = heappop(heap)
+            due, _rank, _number, name, object_id = heappop(heap)
             obj = self.world.store.get(name, object_id)
             if obj is None:
                 continue
@@ -68,4 +69,7 @@ class Lifecycle:
 _KINDS: dict[str, tuple[Callable[[Obj], int | None], Callable[[World, Obj, int], None]]] = {
     "subscription": (subscription_cycle.due_at, subscription_cycle.work),
     "invoice": (invoice_cycle.due_at, invoice_cycle.work),
+    "subscription_schedule": (schedules.due_at, schedules.work),
 }
+# At one and the same moment a new phase comes first: the new period bills its items.
+_ORDER = ("subscription_schedule", "subscription", "invoice")

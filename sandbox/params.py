@@ -41,6 +41,11 @@ _RECORDED_ORDER = (
 )
 # Plain strings that earlier API versions took where the SDK's version has a hash; recorded.
 _EARLIER = {("SubscriptionUpdateParams", "billing_cycle_anchor"): ("now", "unchanged")}
+# Parameters that earlier versions knew; the official CLI's triggers still send them.
+_EARLIER_NAMES: dict[str, dict[str, Any]] = {
+    "SubscriptionScheduleCreateParamsPhase": {"iterations": int},
+    "SubscriptionScheduleUpdateParamsPhase": {"iterations": int},
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def _of_class(cls: Any) -> Schema:
             required.append(name)
         earlier = _EARLIER.get((cls.__name__, name))
         checks[name] = _one_of(earlier, _check_of(hint)) if earlier else _check_of(hint)
+    for name, hint in _EARLIER_NAMES.get(cls.__name__, {}).items():
+        checks.setdefault(name, _check_of(hint))
     checks.setdefault("expand", _check_of(list[str]))
     return Schema(checks, tuple(required))
 

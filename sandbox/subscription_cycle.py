@@ -96,7 +96,7 @@ def _trial(world: World, subscription: Obj, now: int) -> None:
     if subscription["status"] == "canceled":
         world.store.put(subscription, DELETED)
     elif subscription["status"] == "paused":
-        world.store.put(subscription, UPDATED, "customer.subscription.paused")
+        world.store.put(subscription, UPDATED)
     else:
         waiting = pending(world, subscription["customer"], subscription["id"])
         start = (subscription["trial_start"], now)

@@ -76,8 +76,8 @@ class World:
     clock: Clock = field(default_factory=Clock)
     lock: threading.RLock = field(default_factory=threading.RLock)
     listeners: list[Listener] = field(default_factory=list)
-    # Due times by clock id ("" is the sandbox's own): heaps of (due, number, type, id).
-    timers: dict[str, list[tuple[int, int, str, str]]] = field(default_factory=dict)
+    # Due times by clock id ("" is the sandbox's own): heaps of (due, rank, number, type, id).
+    timers: dict[str, list[tuple[int, int, int, str, str]]] = field(default_factory=dict)
     # What happens to a subscription when every retry failed: Stripe's account setting.
     after_retries: str = "unpaid"  # or "past_due", "cancel"
     # Card behaviour that a test asked for, by customer id: a Stripe decline code.

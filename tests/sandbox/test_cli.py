@@ -56,10 +56,8 @@ TRIGGERS = [
     "coupon.created",
     "coupon.deleted",
     "coupon.updated",
-    "subscription_schedule.aborted",
     "subscription_schedule.canceled",
     "subscription_schedule.completed",
-    "subscription_schedule.expiring",
     "subscription_schedule.created",
     "subscription_schedule.released",
     "subscription_schedule.updated",
@@ -71,10 +69,14 @@ TRIGGERS = [
     "billing_portal.configuration.updated",
     "billing_portal.session.created",
 ]
-# What the CLI calls by a name that is no event type.
+# What the CLI calls by a name that is no event type, or whose steps lead to another one: `aborted`
+# cancels a schedule, and `expiring` stops nine days before the end, which Stripe tells of seven
+# days before it.
 ALIASES = {
     "subscription.payment_succeeded": "invoice.payment_succeeded",
     "subscription.payment_failed": "invoice.payment_failed",
+    "subscription_schedule.aborted": "subscription_schedule.canceled",
+    "subscription_schedule.expiring": "subscription_schedule.created",
 }
 
 Stripe = Callable[..., str]
