@@ -197,7 +197,7 @@ class Floor(RuleBasedStateMachine):
 
 
 TestFloor = Floor.TestCase
-TestFloor.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestFloor.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
 
 
 def test_the_model_would_notice_a_reduction_decided_without_looking() -> None:
