@@ -23,7 +23,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from reconcile import invoice_check
+from reconcile import facts, invoice_check, seeing
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.errors import (
     CardDeclined,
@@ -227,6 +227,9 @@ def _applied(
             stripe_request_id=request_id,
             **charged,
         )
+        organization = roster.organization(session, adjustment.organization_id)
+        assert organization is not None
+        facts.record(session, services, seeing.answered(services, subscription), organization)
         subscriptions.agree(
             session,
             subscription,
