@@ -141,4 +141,4 @@ if __name__ == "__main__":
         case ["forking"]:
             run_forking(Settings())
         case ["in-process"]:
-            process.main(Settings(), WORK)
+            process.main(Settings(), WORK, open_all=build_services)

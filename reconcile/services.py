@@ -1,7 +1,7 @@
 """What an orchestration needs, built once per process and passed explicitly."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -39,3 +39,21 @@ def build_services(settings: Settings, budget: Budget) -> Services:
         sessions=build_sessions(engine),
         stripe=StripeApi(settings, budget),
     )
+
+
+def open_services(settings: Settings, budget: Budget) -> Services:
+    """Return the services of one process with the catalog's lookup keys found in Stripe.
+
+    One look at the start; a price that is made later is seen by processes started after it. Raises
+    CatalogError for keys that Stripe does not know, and the errors of a Stripe call.
+    """
+    services = build_services(settings, budget)
+    wanted = services.catalog.lookup_keys
+    if not wanted:
+        return services
+    try:
+        catalog = services.catalog.resolved(services.stripe.price_ids(wanted))
+    except BaseException:
+        services.engine.dispose()
+        raise
+    return replace(services, catalog=catalog, roster=replace(services.roster, catalog=catalog))

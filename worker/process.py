@@ -18,8 +18,10 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker.base import WorkerStatus
 
 from reconcile import log, metrics
-from reconcile.services import Services, build_services
+from reconcile.errors import TrueupError
+from reconcile.services import Services, open_services
 from reconcile.settings import Settings
+from reconcile.stripe_api import Budget
 from reconcile.work import WorkReport, work_off
 from worker import jobs
 from worker.budget import SharedBudget
@@ -34,6 +36,7 @@ MAINTENANCE_S = 60
 IDLE_LEASE_S = 60.0
 
 Work = Callable[[Services, str], WorkReport]
+Open = Callable[[Settings, Budget], Services]
 
 
 class _LeftToUs(BaseDeathPenalty):
@@ -73,25 +76,20 @@ class InProcessWorker(SimpleWorker):
             raise StopRequested
 
 
-def run_worker(settings: Settings, work: Work, lease: Lease) -> None:
+def run_worker(
+    settings: Settings, work: Work, lease: Lease, *, open_all: Open = open_services
+) -> None:
     """Work until told to stop or until the queue's server is gone; the supervisor's child."""
     log.configure(settings)
     metrics.serve(settings)
-    services = build_services(settings, SharedBudget(settings))
     logger = structlog.get_logger()
     try:
-        worker = InProcessWorker(
-            [NAME],
-            connection=connect(settings),
-            serializer=JSONSerializer,
-            worker_ttl=WORKER_TTL_S,
-            maintenance_interval=MAINTENANCE_S,
-            log_job_description=False,
-        )
-        worker.desk = jobs.Desk(services=services, lease=lease, work=work)
-        with jobs.at(worker.desk):
-            logger.info("worker started", worker=worker.name)
-            worker.work(logging_level=None)
+        services = open_all(settings, SharedBudget(settings))
+    except (TrueupError, ValueError) as error:
+        logger.error("cannot start", line=str(error))  # noqa: TRY400 - a line, not a traceback
+        raise SystemExit(1) from None
+    try:
+        _serve(settings, jobs.Desk(services=services, lease=lease, work=work))
     except RedisError as error:
         logger.warning("the queue's server is away", error=str(error))
         raise SystemExit(1) from None
@@ -100,7 +98,23 @@ def run_worker(settings: Settings, work: Work, lease: Lease) -> None:
     logger.info("worker ended")
 
 
-def main(settings: Settings, work: Work = work_off) -> None:
+def _serve(settings: Settings, desk: jobs.Desk) -> None:
+    worker = InProcessWorker(
+        [NAME],
+        connection=connect(settings),
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_S,
+        log_job_description=False,
+    )
+    worker.desk = desk
+    with jobs.at(desk):
+        structlog.get_logger().info("worker started", worker=worker.name)
+        worker.work(logging_level=None)
+
+
+def main(settings: Settings, work: Work = work_off, *, open_all: Open = open_services) -> None:
     """Run one supervised worker until SIGTERM or SIGINT."""
     log.configure(settings)
-    Supervisor(partial(run_worker, settings, work), grace_s=settings.shutdown_grace_s).run()
+    child = partial(run_worker, settings, work, open_all=open_all)
+    Supervisor(child, grace_s=settings.shutdown_grace_s).run()

@@ -16,7 +16,7 @@ import structlog
 
 from reconcile import audit, log, metrics, nightly, prune
 from reconcile.errors import ShuttingDown
-from reconcile.services import Services, build_services
+from reconcile.services import Services, open_services
 from reconcile.settings import Settings
 from reconcile.store import runs
 from worker.budget import SharedBudget
@@ -111,7 +111,7 @@ def main(settings: Settings) -> None:
     """Run the schedule until SIGTERM or SIGINT."""
     log.configure(settings)
     metrics.serve(settings)
-    services = build_services(settings, SharedBudget(settings))
+    services = open_services(settings, SharedBudget(settings))
     schedule = Schedule(services, tasks(settings))
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from reconcile.services import Services
+from reconcile.services import Services, build_services
 from reconcile.settings import Settings
 from reconcile.settle import Settled
 from reconcile.store.work import ClaimedEvent
@@ -46,4 +46,5 @@ def _write(diary: Path, what: str, work_key: str) -> None:
 
 if __name__ == "__main__":
     jobs.LAST_WORDS_S = 0.5  # or the supervisor would wait longer than a test
-    process.main(Settings(), partial(work_off, settle=partial(settle, Path(sys.argv[1]))))
+    work = partial(work_off, settle=partial(settle, Path(sys.argv[1])))
+    process.main(Settings(), work, open_all=build_services)  # there is no Stripe to ask

@@ -21,6 +21,7 @@ from reconcile.store import runs as store
 from reconcile.tables import runs
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment, running_services
+from tests.support.shop import create_price
 from tests.worker.conftest import eventually
 from worker.schedule import Schedule, Task, latest_night, tasks
 
@@ -168,6 +169,8 @@ def calls(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbox) -> None:
     with running_services(settings) as services:
+        for price in services.catalog.prices():
+            create_price(sandbox, price)
         missed_nights(services)
         env = os.environ | environment(settings)
         both = [subprocess.Popen([sys.executable, "-c", SCHEDULE], env=env) for _ in range(2)]
