@@ -20,12 +20,12 @@ from sqlalchemy import Engine, text
 
 from backoffice.local.servers import throwaway_servers
 from reconcile import log
+from reconcile.budget import Unbudgeted
 from reconcile.database import build_engine
 from reconcile.services import Services, build_services
 from reconcile.settings import Settings
 from reconcile.settle import Settled
 from reconcile.store.work import ClaimedEvent
-from reconcile.stripe_api import Unbudgeted
 from reconcile.work import WorkReport, work_off
 from worker import jobs, process
 from worker.deadline import Lease

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from reconcile.budget import Budget
 from reconcile.catalog import Catalog, load_catalog
 from reconcile.database import build_engine, build_sessions
 from reconcile.roster import Roster, build_roster
 from reconcile.settings import Settings
-from reconcile.stripe_api import Budget, StripeApi
+from reconcile.stripe_api import StripeApi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

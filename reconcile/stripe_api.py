@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any
 
 import stripe
 
 from reconcile import stripe_shapes as shapes
+from reconcile.budget import Budget
 from reconcile.errors import (
     CardDeclined,
     OutcomeUnknown,
@@ -31,28 +32,6 @@ from reconcile.stripe_shapes import InvoiceLine, Json, StripeInvoice, StripeSubs
 PAGE = 100  # the most a Stripe list gives in one answer
 MOST_PAGES = 100  # of any list read whole; a subscription has few invoices and items
 CONNECT_TIMEOUT_S = 5.0
-
-
-class Budget(Protocol):
-    """The calls a second that all processes share."""
-
-    def acquire(self, endpoint: str) -> None:
-        """Take a slot for one call; raises RateLimited when none came within a bounded wait."""
-
-    def slow_down(self, seconds: float) -> None:
-        """Give out no slot for so long: Stripe asked for it."""
-
-
-class Unbudgeted:
-    """No limit: for tests and for a single process."""
-
-    def acquire(self, endpoint: str) -> None:
-        """Take a slot at once."""
-        del endpoint
-
-    def slow_down(self, seconds: float) -> None:
-        """Do nothing: nobody else would know."""
-        del seconds
 
 
 class FloorBroken(Permanent):

@@ -18,10 +18,10 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker.base import WorkerStatus
 
 from reconcile import log, metrics
+from reconcile.budget import Budget
 from reconcile.errors import TrueupError
 from reconcile.services import Services, open_services
 from reconcile.settings import Settings
-from reconcile.stripe_api import Budget
 from reconcile.work import WorkReport, work_off
 from worker import jobs
 from worker.budget import SharedBudget

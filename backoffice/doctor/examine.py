@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from backoffice.doctor import machine, rights, setup
 from backoffice.doctor.findings import Found, fail, gather
+from reconcile.budget import Unbudgeted
 from reconcile.catalog import Catalog
 from reconcile.database import build_engine
 from reconcile.settings import Settings
-from reconcile.stripe_api import StripeApi, Unbudgeted
+from reconcile.stripe_api import StripeApi
 
 _NETWORK = "check the network and TRUEUP_STRIPE_API_BASE; status.stripe.com tells of outages"
 

@@ -84,7 +84,7 @@ def test_one_that_is_killed_goes_on_behind_its_last_page(
     code = (
         "from datetime import date; from reconcile import audit;"
         "from reconcile.services import build_services;"
-        "from reconcile.settings import Settings; from reconcile.stripe_api import Unbudgeted;"
+        "from reconcile.settings import Settings; from reconcile.budget import Unbudgeted;"
         "audit.run(build_services(Settings(), Unbudgeted()), date(2026, 3, 1))"
     )
     killed = subprocess.run(

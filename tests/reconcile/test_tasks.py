@@ -27,7 +27,7 @@ PROCESS = """
 import datetime, sys, time
 from reconcile.services import build_services
 from reconcile.settings import Settings
-from reconcile.stripe_api import Unbudgeted
+from reconcile.budget import Unbudgeted
 from reconcile.tasks import once
 
 def work(services, run):

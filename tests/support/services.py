@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reconcile.budget import Unbudgeted
 from reconcile.services import Services, build_services
 from reconcile.settings import Settings
-from reconcile.stripe_api import Unbudgeted
 
 
 @contextmanager
