@@ -27,12 +27,25 @@ def create(ctx: Context) -> Obj:
     clock_id = params.get("test_clock")
     if clock_id is not None:
         ctx.named("test_helpers.test_clock", clock_id, what="test clock", param="test_clock")
-    customer: Obj = {
-        "id": ctx.world.store.new_id("customer"),
+    customer = blank_customer(ctx.world.store.new_id("customer"), ctx.world.now(clock_id), clock_id)
+    method = _card_of_creation(ctx, params)
+    _fill(ctx.world, customer, params)
+    if method is not None and method["_default"]:
+        customer["invoice_settings"]["default_payment_method"] = method["id"]
+    ctx.world.store.put(customer, "customer.created")
+    if method is not None:
+        attach_to(ctx, method["id"], customer["id"], param="payment_method")
+    return shown(ctx.world, customer["id"])
+
+
+def blank_customer(customer_id: str, now: int, clock_id: str | None) -> Obj:
+    """A customer of whom nothing is known; not stored."""
+    return {
+        "id": customer_id,
         "object": "customer",
         "address": None,
         "balance": 0,
-        "created": ctx.world.now(clock_id),
+        "created": now,
         "currency": None,
         "customer_account": None,
         "default_source": None,
@@ -57,14 +70,6 @@ def create(ctx: Context) -> Obj:
         "tax_exempt": "none",
         "test_clock": clock_id,
     }
-    method = _card_of_creation(ctx, params)
-    _fill(ctx.world, customer, params)
-    if method is not None and method["_default"]:
-        customer["invoice_settings"]["default_payment_method"] = method["id"]
-    ctx.world.store.put(customer, "customer.created")
-    if method is not None:
-        attach_to(ctx, method["id"], customer["id"], param="payment_method")
-    return shown(ctx.world, customer["id"])
 
 
 def _card_of_creation(ctx: Context, params: dict[str, Any]) -> Obj | None:

@@ -129,8 +129,19 @@ def new_item(ctx: Context, subscription: Obj, sent: dict[str, Any], now: int, wh
         raise bad_request(
             f"Missing required param: {where}[price].", f"{where}[price]", "parameter_missing"
         )
-    item: Obj = {
-        "id": ctx.world.store.new_id("subscription_item"),
+    item_id = ctx.world.store.new_id("subscription_item")
+    item = blank_item(item_id, subscription["id"], price["id"], now)
+    item["quantity"] = _quantity(sent.get("quantity", 1), where)
+    if price["recurring"]["usage_type"] == "metered":
+        del item["quantity"]
+    _details(ctx, item, sent, where)
+    return item
+
+
+def blank_item(item_id: str, subscription_id: str, price_id: str, now: int) -> Obj:
+    """An item of one, its period still to be set; not stored."""
+    return {
+        "id": item_id,
         "object": "subscription_item",
         "_debits": [],
         "billing_thresholds": None,
@@ -139,15 +150,11 @@ def new_item(ctx: Context, subscription: Obj, sent: dict[str, Any], now: int, wh
         "current_period_start": now,
         "discounts": [],
         "metadata": {},
-        "price": price["id"],
-        "quantity": _quantity(sent.get("quantity", 1), where),
-        "subscription": subscription["id"],
+        "price": price_id,
+        "quantity": 1,
+        "subscription": subscription_id,
         "tax_rates": [],
     }
-    if price["recurring"]["usage_type"] == "metered":
-        del item["quantity"]
-    _details(ctx, item, sent, where)
-    return item
 
 
 def _check(ctx: Context, subscription: Obj, items: list[Obj]) -> None:

@@ -99,30 +99,35 @@ def check_collection(subscription: Obj, params: dict[str, Any]) -> None:
         )
 
 
-def _blank(ctx: Context, customer: Obj, params: dict[str, Any], now: int) -> Obj:
-    mode = (params.get("billing_mode") or {}).get("type", "flexible")
-    flexible = {"proration_discounts": "included"} if mode == "flexible" else None
+def blank_subscription(
+    subscription_id: str, customer_id: str, now: int, *, test_clock: str | None
+) -> Obj:
+    """An active subscription without items, in flexible mode; not stored."""
     return {
-        "id": ctx.world.store.new_id("subscription"),
+        "id": subscription_id,
         "object": "subscription",
         "application": None,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": now,
         "billing_cycle_anchor_config": None,
-        "billing_mode": {"flexible": flexible, "type": mode, "updated_at": now},
+        "billing_mode": {
+            "flexible": {"proration_discounts": "included"},
+            "type": "flexible",
+            "updated_at": now,
+        },
         "billing_schedules": [],
         "billing_thresholds": None,
         "cancel_at": None,
         "cancel_at_period_end": False,
         "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-        "collection_method": params.get("collection_method", "charge_automatically"),
+        "collection_method": "charge_automatically",
         "created": now,
-        "currency": (params.get("currency") or "").lower() or None,
-        "customer": customer["id"],
+        "currency": None,
+        "customer": customer_id,
         "customer_account": None,
-        "days_until_due": params.get("days_until_due"),
+        "days_until_due": None,
         "default_payment_method": None,
         "default_source": None,
         "default_tax_rates": [],
@@ -148,12 +153,25 @@ def _blank(ctx: Context, customer: Obj, params: dict[str, Any], now: int) -> Obj
         "schedule": None,
         "start_date": now,
         "status": "active",
-        "test_clock": customer["test_clock"],
+        "test_clock": test_clock,
         "transfer_data": None,
         "trial_end": None,
         "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
         "trial_start": None,
     }
+
+
+def _blank(ctx: Context, customer: Obj, params: dict[str, Any], now: int) -> Obj:
+    blank = blank_subscription(
+        ctx.world.store.new_id("subscription"),
+        customer["id"],
+        now,
+        test_clock=customer["test_clock"],
+    )
+    if (params.get("billing_mode") or {}).get("type") == "classic":
+        blank["billing_mode"] = {"flexible": None, "type": "classic", "updated_at": now}
+    blank["currency"] = (params.get("currency") or "").lower() or None
+    return blank
 
 
 def _fill(ctx: Context, subscription: Obj, customer: Obj, params: dict[str, Any]) -> None:
