@@ -13,7 +13,7 @@ from backoffice.commands.explain import need, read_settings
 from reconcile import log, nightly
 from reconcile.money import written
 from reconcile.report import Money, Report
-from reconcile.services import build_services
+from reconcile.services import open_services
 from worker.budget import SharedBudget
 
 ENDED_WELL = ("done", "elsewhere")
@@ -33,7 +33,7 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
     log.configure(settings)
-    services = build_services(settings, SharedBudget(settings))
+    services = open_services(settings, SharedBudget(settings))
     when = (night or datetime.now(UTC)).date()
     try:
         with _bar() as bar:

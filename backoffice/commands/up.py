@@ -5,21 +5,20 @@ import threading
 from pathlib import Path
 
 import click
-import requests
 from rich.console import Console
 from rich.table import Table
 
 from backoffice.commands.explain import read_settings
+from backoffice.demo.buyer import API_KEY, Buyer
 from backoffice.local import parts
 from backoffice.local.network import free_port
 from backoffice.local.processes import Command, Process
 from backoffice.local.servers import Servers, local_servers
 from backoffice.local.supervisor import Supervisor
-from reconcile.settings import PREFIX, Settings
+from reconcile.catalog import load_catalog
+from reconcile.settings import PREFIX, STRIPE_API_VERSION, Settings
 
-SANDBOX_KEY = "sk_test_of_this_machine"
 EXAMPLE_CATALOG = Path("catalog.example.toml")
-TIMEOUT_S = 30
 
 
 @click.command()
@@ -73,24 +72,29 @@ def _start_sandbox(settings: Settings, home: Path) -> tuple[Process, str] | None
 def _environment(
     settings: Settings, servers: Servers, sandbox: tuple[Process, str] | None, port: int
 ) -> dict[str, str]:
+    """The settings of every process. They share a machine, so none listens for metrics."""
     if sandbox is None:
-        return parts.environment(servers)
+        return parts.environment(servers, metrics_listen="")
     _, url = sandbox
-    endpoint = requests.post(
-        f"{url}/v1/webhook_endpoints",
-        auth=(SANDBOX_KEY, ""),
-        data={"url": f"{parts.url(port)}/webhooks/stripe", "enabled_events[]": "*"},
-        timeout=TIMEOUT_S,
+    catalog = settings.catalog_path
+    if not catalog.exists() and EXAMPLE_CATALOG.exists():
+        catalog = EXAMPLE_CATALOG
+    account = Buyer(url)
+    account.create_prices(load_catalog(catalog))
+    endpoint = account.post(
+        "/v1/webhook_endpoints",
+        url=f"{parts.url(port)}/webhooks/stripe",
+        enabled_events=["*"],
+        api_version=STRIPE_API_VERSION,
     )
-    endpoint.raise_for_status()
-    chosen = {
-        "stripe_api_key": SANDBOX_KEY,
-        "stripe_api_base": url,
-        "webhook_secrets": f"sandbox={endpoint.json()['secret']}",
-    }
-    if not settings.catalog_path.exists() and EXAMPLE_CATALOG.exists():
-        chosen["catalog_path"] = str(EXAMPLE_CATALOG.absolute())
-    return parts.environment(servers, **chosen)
+    return parts.environment(
+        servers,
+        metrics_listen="",
+        stripe_api_key=API_KEY,
+        stripe_api_base=url,
+        webhook_secrets=f"sandbox={endpoint['secret']}",
+        catalog_path=str(catalog.absolute()),
+    )
 
 
 def _commands(env: dict[str, str], port: int, workers: int) -> list[Command]:

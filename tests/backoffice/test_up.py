@@ -90,7 +90,7 @@ def test_up_runs_everything_and_leaves_nothing(home: Path) -> None:
         sandbox = sandbox_url(home)
         requests.post(f"{sandbox}/v1/customers", auth=("sk_test_1", ""), timeout=10)
         events = requests.get(f"{sandbox}/v1/events", auth=("sk_test_1", ""), timeout=10).json()
-        assert [one["type"] for one in events["data"]] == ["customer.created"]
+        assert "customer.created" in {one["type"] for one in events["data"]}
         wait_until(lambda: "200" in _deliveries(sandbox), 10)
 
         # A part that dies is started again.
