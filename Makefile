@@ -48,5 +48,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.python
 install:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
+# Started by root under a closed home, the database's files lie where this link points.
 clean:
+	@if [ -L .trueup/elsewhere ]; then rm -rf "$$(readlink .trueup/elsewhere)"; fi
 	rm -rf $(VENV) .trueup build dist
