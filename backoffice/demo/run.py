@@ -1,0 +1,160 @@
+"""The demo from curtain to curtain: start everything, play, show, check, stop."""
+
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from backoffice.demo import accidents, activations, purchase
+from backoffice.demo.buyer import API_KEY, Buyer
+from backoffice.demo.stage import Stage
+from backoffice.local import parts
+from backoffice.local.network import free_port
+from backoffice.local.processes import Command, Process
+from backoffice.local.servers import Servers, throwaway_servers
+from backoffice.local.supervisor import Supervisor
+from reconcile import log
+from reconcile.catalog import load_catalog
+from reconcile.crash_points import VARIABLE, CrashPoint
+from reconcile.services import open_services
+from reconcile.settings import PREFIX, Settings
+from worker.budget import SharedBudget
+
+CATALOG = Path(__file__).parents[2] / "catalog.example.toml"
+CHAPTERS: tuple[Callable[[Stage], None], ...] = (
+    purchase.play,
+    activations.play,
+    accidents.dashboard_edit,
+    accidents.untidy_webhooks,
+    accidents.killed_worker,
+    accidents.emptied_queue,
+)
+
+
+def main(settings: Settings, *, keep: bool) -> int:
+    """Play the story; the exit code: 0 when every check held."""
+    console = Console()
+    with _stage(settings, console) as stage:
+        for play in CHAPTERS:
+            play(stage)
+        if keep:
+            _leave_running(stage)
+    return 0 if all(expectation.held for expectation in stage.expectations) else 1
+
+
+@contextmanager
+def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
+    """Everything up, with a database of the demo's own; everything stopped at the end."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trueup-demo-")))
+        console.print("starting PostgreSQL, Valkey and the sandbox in Stripe's place")
+        servers = stack.enter_context(throwaway_servers(settings.data_dir, durable=True))
+        sandbox_port, door_port = free_port(), free_port()
+        sandbox = Process(parts.sandbox({}, sandbox_port, "--retry-scale", "0.01"), home)
+        sandbox.start()
+        stack.callback(sandbox.stop)
+        sandbox.wait_ready()
+        buyer = Buyer(parts.url(sandbox_port))
+        buyer.create_prices(load_catalog(CATALOG))
+        endpoint = buyer.post(
+            "/v1/webhook_endpoints",
+            url=f"{parts.url(door_port)}/webhooks/stripe",
+            enabled_events=["*"],
+        )
+        marker = home / "crashed"
+        marker.touch()
+        env = _environment(servers, buyer.url, endpoint["secret"])
+        console.print("starting the receiver, two workers, the relay and the schedule")
+        processes = [Process(command, home) for command in _commands(env, door_port, marker)]
+        stack.enter_context(_supervised(processes))
+        demo_settings = _settings_of(env | {f"{PREFIX}LOG_LEVEL": "error"})
+        log.configure(demo_settings)
+        services = open_services(demo_settings, SharedBudget(demo_settings))
+        stack.callback(services.engine.dispose)
+        yield Stage(
+            console=console,
+            home=home,
+            env=env,
+            servers=servers,
+            services=services,
+            buyer=buyer,
+            processes={"sandbox": sandbox} | {p.command.name: p for p in processes},
+            crash_marker=marker,
+        )
+
+
+def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, str]:
+    """Settings of every process: the defaults, a little less patient."""
+    return parts.environment(
+        servers,
+        stripe_api_key=API_KEY,
+        stripe_api_base=stripe_url,
+        webhook_secrets=f"demo={secret}",
+        catalog_path=str(CATALOG),
+        hint_lease_s="3",
+        relay_poll_s="0.05",
+        retry_base_s="0.5",
+        settling_window_s="0.5",
+        stripe_requests_per_s="200",
+        metrics_listen="",
+        log_format="json",
+    )
+
+
+def _commands(env: dict[str, str], door_port: int, marker: Path) -> list[Command]:
+    # Both workers may be the one that dies; the marker says that it has happened.
+    mortal = env | {VARIABLE: f"{CrashPoint.AFTER_CALL}:{marker}"}
+    return [
+        parts.receiver(env, door_port),
+        parts.relay(env),
+        parts.worker(mortal, "worker-1"),
+        parts.worker(mortal, "worker-2"),
+        parts.schedule(env),
+    ]
+
+
+def _settings_of(env: dict[str, str]) -> Settings:
+    """The same settings for this process, explicitly: its own environment stays as it is."""
+    given = {
+        name: env[f"{PREFIX}{name.upper()}"]
+        for name in Settings.model_fields
+        if f"{PREFIX}{name.upper()}" in env
+    }
+    return Settings(**given)  # type: ignore[arg-type] # text, parsed as from the environment
+
+
+@contextmanager
+def _supervised(processes: list[Process]) -> Iterator[None]:
+    """As `trueup up` does it: what ends is started again."""
+    supervisor = Supervisor(processes, tell=lambda _: None)
+    supervisor.start()
+    stop = threading.Event()
+    watcher = threading.Thread(target=supervisor.watch, args=(stop,), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        supervisor.stop()
+
+
+def _leave_running(stage: Stage) -> None:
+    """Say how to look around, and wait for Ctrl-C."""
+    table = Table(title="Still running; Ctrl-C stops it", show_header=False, title_justify="left")
+    table.add_row("Stripe (sandbox)", f"{stage.buyer.url}  key {API_KEY}")
+    table.add_row("Stripe's calls", f"curl {stage.buyer.url}/_sandbox/calls")
+    table.add_row("Database", stage.servers.database_url)
+    table.add_row("Queue", stage.servers.redis_url)
+    for name, process in stage.processes.items():
+        table.add_row(name, f"pid {process.pid}, log {process.log}")
+    stage.console.print(table, soft_wrap=True)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
