@@ -40,7 +40,9 @@ MOST_PREVIEWS = 200
 # Settling is mostly waiting for Stripe. Each takes up to three connections of a pool of ten.
 SETTLING_AT_ONCE = 3
 BATCH = 60
-MOST_TRIES = 4
+# Without a page there is no night; a subscription can be left to a worker and its retries.
+PAGE_TRIES = 6
+SETTLE_TRIES = 2
 TELL_EVERY_S = 10.0
 
 _PAGES, _SETTLING = "pages:", "settling:"
@@ -192,11 +194,11 @@ class _Night:
                     return
 
     def _page(self, after: str | None) -> Page:
-        return self._patiently(lambda: self.services.stripe.subscriptions_page(after))
+        return self._patiently(lambda: self.services.stripe.subscriptions_page(after), PAGE_TRIES)
 
-    def _patiently(self, attempt: Callable[[], T]) -> T:
+    def _patiently(self, attempt: Callable[[], T], tries: int) -> T:
         """Try a few times what may pass by itself: Stripe away for a moment, or too busy."""
-        for number in range(1, MOST_TRIES):
+        for number in range(1, tries):
             try:
                 return attempt()
             except (RateLimited, RetryLater) as error:
@@ -252,7 +254,7 @@ class _Night:
         """Settle one and return how it ended; whatever happens to it stays with it."""
         with structlog.contextvars.bound_contextvars(work_key=difference.work_key):
             try:
-                settled = self._patiently(lambda: self._settled(difference.work_key))
+                settled = self._patiently(lambda: self._settled(difference.work_key), SETTLE_TRIES)
             except Exception as error:
                 line = classify(error).line
                 log.warning("not settled", line=line, exc_info=error)

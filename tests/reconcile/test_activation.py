@@ -195,7 +195,9 @@ from tests.support.activating import services
 with services(Settings()) as ready:
     sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
     for member in sys.argv[1:]:
-        print(type(activate(ready, "org_1", member, actor="race")).__name__, flush=True)
+        organization, _, member = member.rpartition("/")
+        done = activate(ready, organization or "org_1", member, actor="race")
+        print(type(done).__name__, flush=True)
 """
 
 
@@ -227,16 +229,28 @@ def start(*processes: subprocess.Popen[str]) -> list[list[str]]:
 def test_two_activations_into_one_free_seat_exactly_one_wins_fifty_times_over(
     shop: Shop, settings: Settings
 ) -> None:
-    rounds = 50
-    agency(shop, bought=rounds, active=0)
-    first = [f"a{n}" for n in range(rounds)]
-    second = [f"b{n}" for n in range(rounds)]
-    waits(shop, *first, *second)
-    # A hundred members, fifty seats, two processes: every seat has one winner and no second.
+    rounds = range(50)
+    with shop.services.sessions.begin() as session:
+        for number in rounds:
+            add_organization(session, f"org_{number}", plan="commerce_starter")  # one seat
+            add_members(session, f"org_{number}", "sales_rep", role="sales_rep", invited=2)
+    rep = "sales_rep_sales_rep_invited"
+    first, second = ([f"org_{n}/{rep}_{which}" for n in rounds] for which in (0, 1))
     said = start(racing(settings, *first), racing(settings, *second))
-    won = [line for each in said for line in each if line == "Done"]
-    assert len(won) == rounds
-    assert active(shop) == rounds
+    outcomes = [sorted(pair) for pair in zip(*said, strict=True)]
+    assert outcomes == [["Done", "Refuse"]] * 50
+
+
+def test_two_processes_fill_a_bought_pool_to_the_last_seat_and_no_further(
+    shop: Shop, settings: Settings
+) -> None:
+    seats = 30
+    agency(shop, bought=seats, active=0)
+    first, second = [f"a{n}" for n in range(seats)], [f"b{n}" for n in range(seats)]
+    waits(shop, *first, *second)
+    said = start(racing(settings, *first), racing(settings, *second))
+    assert sorted(line for each in said for line in each) == ["Done"] * seats + ["Refuse"] * seats
+    assert active(shop) == seats
 
 
 def test_a_burst_is_one_update_of_stripe(shop: Shop, settings: Settings) -> None:
