@@ -32,7 +32,7 @@ from sandbox.render import show
 from sandbox.routes import Context, Layer, Route
 from sandbox.store import Obj
 from sandbox.webhooks import ROLL_OVERLAP_S, Webhooks
-from sandbox.world import World
+from sandbox.world import AFTER_RETRIES, World
 
 _RETRY = strings("account", "for_stripecli", "webhook_endpoint")
 
@@ -42,12 +42,13 @@ class Doors:
 
     def __init__(self, world: World, settings: DeliverySettings | None = None) -> None:
         self.world = world
+        self._settings = settings or DeliverySettings()
         self.calls = CallLog()
         self.limits = RateLimits()
         self.faults = RequestFaults()
         self.webhook_faults = WebhookFaults()
         self.idempotency = Idempotency(world)
-        self.webhooks = Webhooks(world, self.webhook_faults, settings)
+        self.webhooks = Webhooks(world, self.webhook_faults, self._settings)
 
     def start(self) -> None:
         """Starts the threads that deliver webhooks."""
@@ -85,7 +86,28 @@ class Doors:
             _control("POST", "deliveries", self._post_deliveries),
             _control("POST", "endpoints/:id/roll", self._roll),
             _control("GET", "objects/:name", self._dump),
+            _control("POST", "reset", self._reset),
+            _control("POST", "settings", self._post_settings),
         )
+
+    def _reset(self, _ctx: Context) -> Obj:
+        """As if just started: empty, in real time, nothing going wrong."""
+        self.world.reset()
+        self.calls.clear()
+        self.limits.configure(None, None)
+        self.faults.clear()
+        self.webhook_faults.clear()
+        self.idempotency.forget()
+        self.webhooks.reset(self._settings)
+        return {"reset": True}
+
+    def _post_settings(self, ctx: Context) -> Obj:
+        """Settings of the Stripe account: `after_retries` of a subscription nobody pays."""
+        fate = ctx.params.get("after_retries", self.world.after_retries)
+        if fate not in AFTER_RETRIES:
+            raise bad_request(f"`after_retries` is one of {', '.join(AFTER_RETRIES)}.")
+        self.world.after_retries = fate
+        return {"after_retries": fate}
 
     def _retry(self, ctx: Context) -> Obj:
         """`POST /v1/events/:id/retry`: what `stripe events resend` calls.

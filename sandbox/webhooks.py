@@ -201,6 +201,11 @@ class Webhooks:
         self.deliverer.settings = replace(self.deliverer.settings, **changes)
         return self.deliverer.settings
 
+    def reset(self, settings: DeliverySettings) -> None:
+        """Empty books and the first settings; what is still on its way finds no endpoint."""
+        self.books = Books()
+        self.deliverer.settings = settings
+
 
 def new_secret() -> dict[str, Any]:
     """A signing secret that is valid until it is rolled."""

@@ -18,6 +18,8 @@ from sandbox.store import Entry, Obj, Store
 API_VERSION = "2026-10-28.endive"
 ACCOUNT_ID = "acct_1TrueupSandbox00"
 
+AFTER_RETRIES = ("unpaid", "past_due", "cancel")
+
 # object name, id prefix, fields that lists filter by
 TABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("customer", "cus", ("email", "test_clock")),
@@ -79,7 +81,7 @@ class World:
     # Due times by clock id ("" is the sandbox's own): heaps of (due, rank, number, type, id).
     timers: dict[str, list[tuple[int, int, int, str, str]]] = field(default_factory=dict)
     # What happens to a subscription when every retry failed: Stripe's account setting.
-    after_retries: str = "unpaid"  # or "past_due", "cancel"
+    after_retries: str = AFTER_RETRIES[0]
     # Card behaviour that a test asked for, by customer id: a Stripe decline code.
     declines: dict[str, str] = field(default_factory=dict)
 
@@ -123,7 +125,7 @@ class World:
             self.clock.reset()
             self.timers.clear()
             self.declines.clear()
-            self.after_retries = "unpaid"
+            self.after_retries = AFTER_RETRIES[0]
 
 
 def _keep(problem: BaseException) -> bool:
