@@ -171,7 +171,6 @@ def of_subscription(
         settling=not fetched and _settling(services, held),
         schedule_managed=held.schedule_id is not None,
         counts_problem=counts.problem,
-        member_id=held.member_id,
         member_active=own_seats.is_active(session, organization.id, held.member_id)
         if rules.policy == SeatPolicy.OWN_SEAT and held.member_id
         else None,

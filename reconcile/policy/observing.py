@@ -43,7 +43,6 @@ QUANTITY_KINDS = frozenset(
         FindingKind.STRIPE_QUANTITY_CHANGED,
         FindingKind.STRIPE_BELOW_FLOOR,
         FindingKind.SEAT_WITHOUT_MEMBER,
-        FindingKind.MEMBER_WITHOUT_SEAT,
     }
 )
 
@@ -274,33 +273,27 @@ def _over(kind: FindingKind, seat: SeatFacts, label: str, way_out: str) -> Obser
 
 
 def _observe_own_seat(facts: SubscriptionFacts) -> Iterator[Observation]:
-    paid = is_paid(facts.standing)
-    others = facts.live_subscriptions - (Standing.DEAD not in facts.standing)
-    if facts.member_active is False and paid:
+    # The other half, a member without a seat, is judged over the whole organization: only there
+    # is it known that no other subscription of the member is live, and it is said once a member.
+    if facts.member_active is False and is_paid(facts.standing):
         yield Observation(
             kind=FindingKind.SEAT_WITHOUT_MEMBER,
             notify="payer",
             summary="A paid seat without an active member: out of the credit pool; the payer "
             "may cancel it or the member be activated.",
         )
-    if facts.member_active and facts.member_id and not paid and others <= 0:
-        yield _without_seat(facts.member_id)
 
 
 def observe_own_seats(facts: OrganizationFacts) -> Iterator[Observation]:
     """Yield a finding for each active member without a live paid seat of their own (A2)."""
     for member in sorted(facts.active_members - facts.paid_members):
-        yield _without_seat(member)
-
-
-def _without_seat(member_id: str) -> Observation:
-    return Observation(
-        kind=FindingKind.MEMBER_WITHOUT_SEAT,
-        member_id=member_id,
-        notify="payer",
-        summary=f"Member {member_id} is active without a live paid seat: out of the credit pool "
-        "until the seat is paid or the member removed.",
-    )
+        yield Observation(
+            kind=FindingKind.MEMBER_WITHOUT_SEAT,
+            member_id=member,
+            notify="payer",
+            summary=f"Member {member} is active without a live paid seat: out of the credit pool "
+            "until the seat is paid or the member removed.",
+        )
 
 
 def observe_included(facts: OrganizationFacts) -> Iterator[Observation]:

@@ -120,8 +120,7 @@ class SubscriptionFacts:
     settling: bool = False  # inside the settling window after a write of ours
     schedule_managed: bool = False
     counts_problem: str | None = None  # why the roster cannot be read, if it cannot
-    member_id: str | None = None  # own_seat: whose seat it is
-    member_active: bool | None = None  # own_seat: whether that member is active
+    member_active: bool | None = None  # own_seat: whether the member of the seat is active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
