@@ -28,7 +28,6 @@ KEPT_S = 30 * 24 * 3600
 KEPT_EVENTS = 50_000  # a bound of ours: older ones are forgotten before their 30 days are over
 _URLS = {
     "billing_portal.configuration": "/v1/billing_portal/configurations",
-    "billing_portal.session": "/v1/billing_portal/sessions",
     "charge": "/v1/charges",
     "checkout.session": "/v1/checkout/sessions",
     "coupon": "/v1/coupons",
