@@ -1,96 +1,29 @@
-"""Relays and workers as real processes on real servers, and what they wrote down."""
+"""What the tests of this room share."""
 
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
 
-from backoffice.local.processes import Command, Process
 from reconcile.database import build_sessions
 from reconcile.settings import Settings
-from reconcile.tables import events
-from tests.support.inbox import an_event
 from tests.support.services import environment
-
-RELAY = "from reconcile.settings import Settings; from worker.relay import main; main(Settings())"
-
-
-def eventually(check: Callable[[], bool], *, within_s: float = 20) -> None:
-    """Return when it is so; fail when it is not in time."""
-    until = time.monotonic() + within_s
-    while not check():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@dataclass
-class Workshop:
-    """One relay and some workers on the test's servers."""
-
-    home: Path
-    env: dict[str, str]
-    sessions: sessionmaker[Session]
-    running: list[Process] = field(default_factory=list)
-
-    @property
-    def diary(self) -> Path:
-        """What the settling of every worker wrote down."""
-        return self.home / "diary"
-
-    def entries(self, work_key: str = "") -> list[tuple[str, str, int]]:
-        """Its lines: (begin or end, work key, process id), of one key or of all."""
-        lines = self.diary.read_text().splitlines() if self.diary.exists() else []
-        found = [(what, key, int(pid)) for what, key, pid in map(str.split, lines)]
-        return [entry for entry in found if work_key in ("", entry[1])]
-
-    def start(self, name: str, *argv: str, **settings: str) -> Process:
-        """Start a process of ours."""
-        command = Command(name, (sys.executable, *argv), self.env | settings, stop_timeout_s=20)
-        self.running.append(Process(command, self.home))
-        self.running[-1].start()
-        return self.running[-1]
-
-    def relay(self, **settings: str) -> Process:
-        """Start a relay."""
-        return self.start(f"relay-{len(self.running)}", "-c", RELAY, **settings)
-
-    def worker(self, **settings: str) -> Process:
-        """Start a supervised worker whose settling writes the diary."""
-        name = f"worker-{len(self.running)}"
-        return self.start(name, "-m", "tests.worker.settling", str(self.diary), **settings)
-
-    def event(self, work_key: str, **values: Any) -> str:
-        """Put an event into the inbox, due now."""
-        with self.sessions.begin() as session:
-            return an_event(session, work_key=work_key, **values)
-
-    def row(self, event_id: str) -> Any:
-        """An event's row."""
-        with self.sessions() as session:
-            return session.execute(select(events).where(events.c.id == event_id)).one()
-
-    def count(self, state: str) -> int:
-        """How many events are in a state."""
-        with self.sessions() as session:
-            counted = select(func.count()).select_from(events).where(events.c.state == state)
-            return session.execute(counted).scalar_one()
+from tests.support.workshop import Workshop
 
 
 @pytest.fixture
 def workshop(
-    tmp_path: Path, engine: Engine, database_url: str, redis_url: str, make_settings: Any
+    tmp_path: Path,
+    engine: Engine,
+    database_url: str,
+    redis_url: str,
+    make_settings: Callable[..., Settings],
 ) -> Iterator[Workshop]:
     """A workshop with nothing running in it yet; hints last a second."""
-    settings: Settings = make_settings(database_url=database_url, redis_url=redis_url)
+    settings = make_settings(database_url=database_url, redis_url=redis_url)
     env = os.environ | environment(settings) | {"TRUEUP_HINT_LEASE_S": "1"}
     shop = Workshop(tmp_path, dict(env), build_sessions(engine))
     yield shop
-    for process in shop.running:
-        process.stop()
+    shop.stop()

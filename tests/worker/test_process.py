@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from tests.worker.conftest import Workshop, eventually
+from tests.support.workshop import Workshop, eventually
 
 
 def test_everything_due_is_worked_off_and_no_key_by_two_at_once(workshop: Workshop) -> None:

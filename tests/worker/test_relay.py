@@ -14,7 +14,7 @@ from reconcile.database import build_engine, build_sessions
 from reconcile.settings import Settings
 from tests.conftest import ROOT
 from tests.support.inbox import an_event, the_event
-from tests.worker.conftest import Workshop, eventually
+from tests.support.workshop import Workshop, eventually
 from worker.queues import Queue
 from worker.relay import hint_due
 

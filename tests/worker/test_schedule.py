@@ -22,7 +22,7 @@ from reconcile.tables import runs
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment, running_services
 from tests.support.shop import create_price
-from tests.worker.conftest import eventually
+from tests.support.workshop import eventually
 from worker.schedule import Schedule, Task, latest_night, tasks
 
 AT = hour(2, 30)
