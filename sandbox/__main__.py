@@ -6,12 +6,16 @@ import argparse
 import signal
 import sys
 import threading
+import traceback
 
 from sandbox.api import build
+from sandbox.app import Application
 from sandbox.control import Doors
 from sandbox.delivery import DeliverySettings
 from sandbox.server import Server
 from sandbox.world import World
+
+TICK_S = 1.0
 
 
 def main() -> int:
@@ -34,10 +38,22 @@ def main() -> int:
     sys.stdout.write(f"sandbox listening on http://{options.host}:{server.port}\n")
     sys.stdout.flush()
     doors.start()
+    stopped = threading.Event()
+    threading.Thread(target=_tick, args=(application, stopped), daemon=True).start()
     with server:
         server.serve_forever(poll_interval=0.1)
+    stopped.set()
     doors.stop()
     return 0
+
+
+def _tick(application: Application, stopped: threading.Event) -> None:
+    """Time passes also while nobody asks: periods renew, drafts are charged."""
+    while not stopped.wait(TICK_S):
+        try:
+            application.tick()
+        except Exception:  # noqa: BLE001 - one piece of work that fails must not stop the clock
+            traceback.print_exc()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from sandbox.app import Application
 from sandbox.control import Doors
 from sandbox.lifecycle import Lifecycle
 from sandbox.render import Include
-from sandbox.routes import Handle, Request, Response, Route
+from sandbox.routes import Route
 from sandbox.test_clocks import Advance
 from sandbox.time_control import TimeControl
 from sandbox.world import World
@@ -39,18 +39,13 @@ def build(doors: Doors | None = None) -> Application:
     doors = doors or Doors(World())
     lifecycle = Lifecycle(doors.world)
     doors.world.listeners.append(lifecycle.note)
-
-    def in_time(request: Request, inner: Handle) -> Response:
-        lifecycle.catch_up()
-        return inner(request)
-
     routes = [
         *all_routes(),
         *doors.routes,
         *TimeControl(lifecycle).routes,
         Advance(lifecycle).route,
     ]
-    return Application(doors.world, routes, all_includes(), (*doors.layers, in_time))
+    return Application(doors.world, routes, all_includes(), doors.layers, lifecycle.catch_up)
 
 
 MODULES = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -33,10 +33,12 @@ class Application:
         routes: list[Route],
         includes: dict[str, Include],
         layers: Sequence[Layer] = (),
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.world = world
         self._router = Router(routes)
         self._includes = includes
+        self.tick = tick  # does what became due; before every request, and from outside
         self.handle: Handle = self.answer
         for layer in reversed(layers):
             self.handle = _wrapped(layer, self.handle)
@@ -44,6 +46,7 @@ class Application:
     def answer(self, request: Request) -> Response:
         """The answer of the API itself, without layers."""
         try:
+            self.tick()
             return self._answer(request)
         except ApiError as problem:
             return error_response(request, problem)
