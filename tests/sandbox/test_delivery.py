@@ -60,6 +60,7 @@ def test_only_enabled_types_of_enabled_endpoints_are_told(api: Api, receiver: Re
     receiver.wait_for(1)
     eventually(lambda: api.control("GET", "deliveries")["waiting"] == 0)
     assert receiver.types == ["customer.deleted"]
+    assert api.control("GET", "deliveries")["queued"] == 1
 
 
 def test_every_endpoint_is_told_in_its_own_version(api: Api, receiver: Receiver) -> None:

@@ -102,10 +102,12 @@ def test_a_change_becomes_an_event_with_its_request_and_previous_values(api: Api
     assert api.get(f"/v1/events/{updated['id']}") == updated
 
 
-def test_what_changed_nothing_or_failed_makes_no_event(api: Api) -> None:
+def test_what_changed_nothing_or_failed_makes_no_event(api: Api, box: Box) -> None:
     customer = api.post("/v1/customers", {"email": "a@example.com"})
     api.post(f"/v1/customers/{customer['id']}", {"email": "a@example.com"})
     api.call("POST", f"/v1/customers/{customer['id']}", {"nonsense": "1"})
+    with box.world.unit():  # something of the sandbox's own that nobody sees
+        box.world.store.put({**customer, "_mark": 1}, "customer.updated")
     assert [e["type"] for e in api.get("/v1/events")["data"]] == ["customer.created"]
 
 

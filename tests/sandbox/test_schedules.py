@@ -95,6 +95,8 @@ def test_the_next_phase_begins_with_the_period_and_prorates_nothing(api: Api, sh
     shop.until(FEBRUARY + 7200)
     assert shop.quantity(agreed["subscription"]) == 8
     assert shop.totals(agreed["subscription"]) == [5 * SEAT_MINOR, 8 * SEAT_MINOR]
+    invoice = api.get("/v1/invoices", {"subscription": agreed["subscription"]})["data"][0]
+    assert [line["amount"] for line in invoice["lines"]["data"]] == [8 * SEAT_MINOR]
     moved = api.get(f"{SCHEDULES}/{agreed['id']}")
     assert moved["current_phase"] == {"start_date": FEBRUARY, "end_date": MARCH}
 
