@@ -35,7 +35,12 @@ class Shop:
     sandbox: Sandbox
 
     def organization(
-        self, organization_id: str = "org_1", *, plan: str = "agency", **active: int
+        self,
+        organization_id: str = "org_1",
+        *,
+        plan: str = "agency",
+        test_clock: str | None = None,
+        **active: int,
     ) -> str:
         """An organization with so many active members of each seat type, and its customer."""
         customer = self.sandbox.post(
@@ -43,7 +48,8 @@ class Shop:
             {
                 "payment_method": "pm_card_visa",
                 "invoice_settings[default_payment_method]": "pm_card_visa",
-            },
+            }
+            | ({"test_clock": test_clock} if test_clock else {}),
         )
         customer_id = str(customer["id"])
         with self.services.sessions.begin() as session:
@@ -100,12 +106,13 @@ class Shop:
             return settle_subscription(self.services, subscription_id, trigger="test", **more)
 
     def quantities(self, subscription_id: str) -> dict[str, int]:
-        """What Stripe has now, by lookup key without its interval."""
+        """What Stripe has now, by seat type."""
         found = self.sandbox.get(f"/v1/subscriptions/{subscription_id}")
-        return {
-            item["price"]["lookup_key"].rsplit("_", 1)[0].rsplit("_", 1)[-1]: item["quantity"]
-            for item in found["items"]["data"]
-        }
+        seats = {}
+        for item in found["items"]["data"]:
+            price = self.services.catalog.seat_for_price(item["price"]["id"])
+            seats[str(price.seat_type if price else item["id"])] = int(item["quantity"])
+        return seats
 
     def invoices(self, subscription_id: str, reason: str | None = None) -> list[dict[str, Any]]:
         """The subscription's invoices, oldest first."""
@@ -136,6 +143,14 @@ class Shop:
             c["idempotency_key"] or "" for c in calls if (c["method"], c["path"]) == ("POST", path)
         ]
         return len([key for key in keys if key.startswith("trueup")])
+
+    def with_plan(self, name: str, **rules: Any) -> "Shop":
+        """The same shop with other rules of one plan."""
+        catalog = self.services.catalog
+        plan = catalog.plan(name)
+        changed = replace(plan, rules=replace(plan.rules, **rules))
+        plans = {**catalog.plans, name: changed}
+        return replace(self, services=with_catalog(self.services, Catalog(plans)))
 
     def at(self, moment: datetime) -> "Shop":
         """The same shop at another time of our clock."""
