@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from sandbox import wording
 from sandbox.balance import move_balance
-from sandbox.coupons import in_force, shares
+from sandbox.coupons import in_force, shares, whole_amount
 from sandbox.invoice_items import pricing_of
 from sandbox.payments import open_payment
 from sandbox.proration import half_up, line_amount
@@ -185,9 +185,9 @@ def cycle_line(
     line["description"] = wording.ordinary(quantity, product, price)
     _of_subscription(line, subscription, item, price, quantity)
     invoice["lines"].append(line)
-    item["_debits"] = [
-        debit(item, whole, period, period[0], {"invoice": invoice["id"], "line": line["id"]})
-    ]
+    source = {"invoice": invoice["id"], "line": line["id"]}
+    charged = whole_amount(world, subscription, item)
+    item["_debits"] = [debit(item, charged, period, period[0], source)]
     return line
 
 

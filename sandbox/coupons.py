@@ -13,7 +13,7 @@ from typing import Any
 from sandbox.errors import bad_request, no_such
 from sandbox.fields import changed, set_fields, set_metadata
 from sandbox.listing import list_page
-from sandbox.proration import add_intervals, half_up
+from sandbox.proration import add_intervals, half_up, line_amount
 from sandbox.routes import Context, Route
 from sandbox.store import Obj
 from sandbox.world import World
@@ -165,6 +165,24 @@ def folded(discounts: list[Obj], amount: Fraction, whole: Fraction) -> Fraction:
         elif whole > 0:
             amount -= min(Fraction(coupon["amount_off"]), whole) * amount / whole
     return amount
+
+
+def whole_amount(world: World, subscription: Obj, item: Obj) -> Fraction:
+    """What the item costs a period with the subscription's discounts folded in."""
+    price = world.store.need("price", item["price"])
+    amount = line_amount(price, item.get("quantity", 0))
+    now = world.now_of(subscription)
+    discounts = in_force(world, subscription["discounts"], now)
+    if not discounts:
+        return amount
+    whole = sum(
+        (
+            line_amount(world.store.need("price", one["price"]), one.get("quantity", 0))
+            for one in subscription["items"]
+        ),
+        Fraction(0),
+    )
+    return folded(discounts, amount, whole)
 
 
 ROUTES = (

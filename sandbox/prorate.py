@@ -11,9 +11,9 @@ from fractions import Fraction
 
 from sandbox import wording
 from sandbox.billing import cycle_line, debit
-from sandbox.coupons import folded, in_force
+from sandbox.coupons import whole_amount
 from sandbox.invoice_items import FROZEN, new_item, parent_of, pricing_of
-from sandbox.proration import line_amount, period_at, prorated
+from sandbox.proration import period_at, prorated
 from sandbox.store import Obj
 from sandbox.world import World
 
@@ -98,24 +98,6 @@ def charge(  # noqa: PLR0913 - times go by name
     made["description"] = wording.remaining(quantity, product["name"], at)
     item["_debits"].append(debit(item, whole, span, at, {"invoice_item": made["id"]}))
     return made
-
-
-def whole_amount(world: World, subscription: Obj, item: Obj) -> Fraction:
-    """What the item costs a period with the subscription's discounts folded in."""
-    price = world.store.need("price", item["price"])
-    amount = line_amount(price, item.get("quantity", 0))
-    now = world.now_of(subscription)
-    discounts = in_force(world, subscription["discounts"], now)
-    if not discounts:
-        return amount
-    whole = sum(
-        (
-            line_amount(world.store.need("price", one["price"]), one.get("quantity", 0))
-            for one in subscription["items"]
-        ),
-        Fraction(0),
-    )
-    return folded(discounts, amount, whole)
 
 
 def _item(
