@@ -9,7 +9,7 @@ def dashboard_edit(stage: Stage) -> None:
     """Somebody lowers a quantity below the active members; it is raised back and charged once."""
     stage.chapter("A dashboard edit below the active members")
     subscription = stage.subscriptions["agency"]
-    active, before = _active(stage), stage.raises_of(subscription)
+    active, before = active_voices(stage), stage.raises_of(subscription)
     stage.buyer.edit_in_dashboard(subscription, VOICE, active - 3)
     stage.say(f"somebody sets Voice to {active - 3} in Stripe's dashboard; {active} are active")
     stage.wait_for_quantity(subscription, VOICE, active)
@@ -22,17 +22,18 @@ def untidy_webhooks(stage: Stage) -> None:
     """Deliveries are doubled and reordered; some never come at first and are retried by Stripe."""
     stage.chapter("Webhooks doubled, out of order, late")
     subscription = stage.subscriptions["agency"]
-    active = _active(stage)
+    active = active_voices(stage)
     doubled = "select count(*) from events where deliveries > 1"
     before = stage.number(doubled)
     stage.buyer.control("webhook_faults", kind="reorder", mentions=subscription, times=2)
-    stage.buyer.edit_in_dashboard(subscription, VOICE, active + 4)
-    stage.buyer.edit_in_dashboard(subscription, VOICE, active + 2)
     stage.buyer.control(
-        "webhook_faults", kind="double", type="customer.subscription.updated", times=3
+        "webhook_faults", kind="double", type="customer.subscription.updated", times=2
     )
-    stage.buyer.edit_in_dashboard(subscription, VOICE, active + 1)
-    stage.buyer.edit_in_dashboard(subscription, VOICE, active)
+    stage.buyer.control(
+        "webhook_faults", kind="drop", type="customer.subscription.updated", times=1
+    )
+    for quantity in (active + 4, active + 2, active + 1, active + 3, active):
+        stage.buyer.edit_in_dashboard(subscription, VOICE, quantity, prorated=False)
     stage.wait_for_calm()
     stage.expect("some events came twice", stage.number(doubled) > before, True)
     stage.expect(
@@ -46,7 +47,7 @@ def killed_worker(stage: Stage) -> None:
     """A worker dies after Stripe took the change and before the answer is written down."""
     stage.chapter("A worker is killed in the middle of an adjustment")
     subscription = stage.subscriptions["agency"]
-    active, before = _active(stage), stage.raises_of(subscription)
+    active, before = active_voices(stage), stage.raises_of(subscription)
     with stage.armed():
         stage.buyer.edit_in_dashboard(subscription, VOICE, active - 2)
         stage.wait_until("a worker is dead", stage.died)
@@ -64,7 +65,7 @@ def emptied_queue(stage: Stage) -> None:
     """Valkey loses its memory while there is work."""
     stage.chapter("Valkey is killed and comes back empty")
     subscription = stage.subscriptions["agency"]
-    active, before = _active(stage), stage.raises_of(subscription)
+    active, before = active_voices(stage), stage.raises_of(subscription)
     stage.buyer.edit_in_dashboard(subscription, VOICE, active - 1)
     stage.empty_the_queue()
     stage.say("the queue has forgotten everything; the inbox has not")
@@ -73,7 +74,8 @@ def emptied_queue(stage: Stage) -> None:
     stage.expect("nothing was lost, nothing done twice", stage.raises_of(subscription) - before, 1)
 
 
-def _active(stage: Stage) -> int:
+def active_voices(stage: Stage) -> int:
+    """The floor of Harbour's Voice seats."""
     return stage.number(
         "select count(*) from members where organization_id = 'harbour' "
         "and seat_type = 'voice' and status = 'active'"

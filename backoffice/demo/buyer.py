@@ -80,11 +80,17 @@ class Buyer:
         found = self.get(f"/v1/subscriptions/{subscription_id}")
         return {item["price"]["lookup_key"]: item["quantity"] for item in found["items"]["data"]}
 
-    def edit_in_dashboard(self, subscription_id: str, lookup_key: str, quantity: int) -> None:
+    def edit_in_dashboard(
+        self, subscription_id: str, lookup_key: str, quantity: int, *, prorated: bool = True
+    ) -> None:
         """Somebody sets a quantity by hand, past the service."""
         found = self.get(f"/v1/subscriptions/{subscription_id}")
         item = next(i for i in found["items"]["data"] if i["price"]["lookup_key"] == lookup_key)
-        self.post(f"/v1/subscription_items/{item['id']}", quantity=quantity)
+        self.post(
+            f"/v1/subscription_items/{item['id']}",
+            quantity=quantity,
+            proration_behavior="create_prorations" if prorated else "none",
+        )
 
     def days_ago(self, days: int) -> None:
         """Set Stripe's clock back: what is bought now was bought then."""
