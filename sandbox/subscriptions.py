@@ -14,6 +14,7 @@ from sandbox.listing import list_page
 from sandbox.payments import Attempt
 from sandbox.prorate import stub_line
 from sandbox.proration import add_intervals
+from sandbox.renewal import advance_later
 from sandbox.routes import Context, Route
 from sandbox.setup_intents import pending_setup
 from sandbox.store import Obj, Row, copy, peek
@@ -27,7 +28,9 @@ GONE = ("canceled", "incomplete_expired")
 def create(ctx: Context) -> Obj:
     """`POST /v1/subscriptions`: bills the first period at once, or starts a trial."""
     subscription, invoice = propose(ctx, ctx.params)
-    if invoice is not None:
+    if invoice is not None and subscription["collection_method"] == "send_invoice":
+        advance_later(ctx.world, invoice)
+    elif invoice is not None:
         now = ctx.world.now_of(subscription)
         behavior = ctx.params.get("payment_behavior", "allow_incomplete")
         outcome = collect(ctx.world, copy(invoice), now, behavior)
