@@ -102,6 +102,8 @@ def test_one_that_is_killed_goes_on_behind_its_last_page(
     assert report.state == "done"
     assert (report.report["pages"], report.report["looked_at"]) == (3, 150)
     assert len(inbox(services)) == 150
+    read = [call["path"] for call in sandbox.observe("/calls")["calls"]]
+    assert read.count("/v1/events") == 3, "it began again"
 
 
 def test_stripe_being_away_is_told_and_tried_again(services: Services, sandbox: Sandbox) -> None:

@@ -24,7 +24,7 @@ from worker.budget import SharedBudget
 budget = SharedBudget(Settings(redis_url=sys.argv[1], stripe_requests_per_s=10))
 until = time.monotonic() + 3
 while time.monotonic() < until:
-    budget.acquire("/v1/subscriptions")
+    budget.acquire(sys.argv[2])
     print(time.time(), flush=True)
 """
 
@@ -43,8 +43,8 @@ def slots(budget: SharedBudget, seconds: float, endpoint: str = "/v1/subscriptio
 
 def test_processes_share_one_budget_in_every_second(redis_url: str) -> None:
     spenders = [
-        subprocess.Popen([sys.executable, "-c", SPEND, redis_url], stdout=subprocess.PIPE)
-        for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", SPEND, redis_url, path], stdout=subprocess.PIPE)
+        for path in ("/v1/subscriptions", "/v1/invoices", "/v1/customers")
     ]
     told = [spender.communicate(timeout=60)[0].decode().split() for spender in spenders]
     times = sorted(float(at) for lines in told for at in lines)
