@@ -36,6 +36,7 @@ class Application:
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.world = world
+        self.routes = tuple(routes)
         self._router = Router(routes)
         self._includes = includes
         self.tick = tick  # does what became due; before every request, and from outside

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 # steps; these add up to three days: https://docs.stripe.com/webhooks#automatic-retries.
 RETRY_DELAYS_S = (300.0, 1800.0, 7200.0, 18000.0, 36000.0, 43200.0, 43200.0, 43200.0, 64800.0)
 QUEUE_SIZE = 200_000
+STOP_S = 1.0  # an attempt that is still waiting for its answer is left alone
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 
 
@@ -156,10 +157,10 @@ class Deliverer:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Ends the threads after the attempt each is at; what waits is lost."""
+        """Ends the threads; what waits is lost."""
         self._queue.close()
         for thread in self._threads:
-            thread.join(self.settings.timeout_s + 1)
+            thread.join(STOP_S)
 
     def submit(self, delivery: Delivery, delay_s: float = 0.0) -> bool:
         """Queues a delivery; False when the queue is full and the delivery is given up."""

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import all_routes
-from sandbox.control import Doors
-from sandbox.world import World
+from sandbox.api import build
 from tests.sandbox.client import Api, Box
 
 START = 1767225600  # 2026-01-01
 READS = sorted(
     route.path
-    for route in (*all_routes(), *Doors(World()).routes)
+    for route in build().routes
     if route.method == "GET" and not route.path.startswith("/_sandbox")
 )
 # Objects whose path is not their name with an s.
