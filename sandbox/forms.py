@@ -30,7 +30,7 @@ def decode(encoded: str) -> dict[str, Any]:
 
 def _insert(tree: dict[str, Any], key: str, value: str) -> None:
     path = [part.strip("[]") for part in _KEY.findall(key)]
-    if not path or len(path) > MAX_DEPTH:
+    if not path or not path[0] or len(path) > MAX_DEPTH:
         raise bad_request(f"Invalid parameter name: {key}", key)
     node = tree
     for part in path[:-1]:
