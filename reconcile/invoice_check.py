@@ -33,10 +33,12 @@ def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
     """Return the intent with Stripe's preview, reduced to money.
 
     A change that waits for the next invoice is previewed with all of that invoice; only its own
-    proration lines are kept, and there is no total to compare.
+    proration lines are kept, and there is no total to compare. Of a preview longer than what Stripe
+    shows at once, only its own lines are kept too.
     """
     charges_now = intent.proration_behavior == Proration.CHARGE_NOW
-    lines = preview.lines if charges_now else of_change(intent, preview.lines)
+    whole = charges_now and preview.lines_complete
+    lines = preview.lines if whole else of_change(intent, preview.lines)
     return replace(
         intent,
         preview={
@@ -44,6 +46,7 @@ def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
             "total_minor": preview.total_minor if charges_now else total_minor(lines),
             "starting_balance_minor": preview.starting_balance_minor,
             "amount_due_minor": preview.amount_due_minor if charges_now else 0,
+            "whole": whole,
             "lines": [_as_json(line) for line in lines],
         },
     )
@@ -170,14 +173,14 @@ def _differences(
         return
     said = {"adjustment": adjustment.id, "invoice": adjustment.invoice_id}
     preview = adjustment.preview or {}
-    if told := preview_difference(preview, invoice, lines):
+    own = of_change(adjustment, lines)
+    if told := preview_difference(preview, invoice, lines if preview.get("whole") else own):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
             summary=f"The invoice of an adjustment is not what Stripe previewed: {told}. Compare "
             "both, and credit the customer if they were charged more.",
             detail=said,
         )
-    own = of_change(adjustment, lines)
     expected = expected_lines_minor(catalog, adjustment.changes, adjustment, subscription)
     if expected is None:
         return

@@ -176,7 +176,11 @@ class StripeApi:
         return tuple(shapes.parse_pending_item(raw) for raw in listed)
 
     def preview(self, subscription_id: str, update: SubscriptionUpdate) -> StripeInvoice:
-        """Return the invoice that the update would bring, to the minor unit; nothing changes."""
+        """Return the invoice that the update would bring, to the minor unit; nothing changes.
+
+        Only the first lines of a long one: a preview cannot be relied on to be paged. They start
+        with the newest prorations, so the update's own are among them.
+        """
         details: dict[str, Any] = {
             "items": [_item_params(item) for item in update.items],
             "proration_behavior": update.proration_behavior,
@@ -188,7 +192,7 @@ class StripeApi:
             "/v1/invoices/create_preview",
             {"subscription": subscription_id, "subscription_details": details},
         )
-        return self._with_all_lines(raw)
+        return shapes.parse_invoice(raw)
 
     def price_ids(self, lookup_keys: Sequence[str]) -> dict[str, str]:
         """Return the ids of the active prices with these lookup keys; unknown keys are left out.

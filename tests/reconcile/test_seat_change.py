@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconcile import seat_change
+from reconcile import checks, seat_change
 from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Keep, Refuse
 from reconcile.quote import Preview
@@ -169,3 +169,25 @@ def test_an_item_the_subscription_does_not_have_yet_is_added(shop: Shop) -> None
         "voice": 3,
     }
     assert shop.findings(sub) == set()
+
+
+def test_a_change_into_an_invoice_of_many_pending_lines_is_still_compared(
+    shop: Shop, sub: str
+) -> None:
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    for number in range(12):
+        shop.sandbox.post(
+            "/v1/invoiceitems",
+            {"customer": customer, "subscription": sub, "amount": 100 + number, "currency": "usd"},
+        )
+    for wanted in (Wanted(quantities={"base": 9}), Wanted(quantities={"voice": 7})):
+        done = applied(shop, wanted, previewed(shop, wanted))
+        assert isinstance(done, Applied), done
+        assert done.adjustment is not None
+        assert done.adjustment.preview is not None
+        assert not done.adjustment.preview["whole"]
+        assert len(done.adjustment.preview["lines"]) == 2
+        assert shop.findings(sub) == set()
+    assert len(shop.invoices(sub, "subscription_update")) == 1
+    ledger = next(check for check in checks.run(shop.services) if "ledger" in check.name)
+    assert ledger.ok, ledger.detail
