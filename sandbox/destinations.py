@@ -176,8 +176,8 @@ def _within(created: int, bounds: dict[str, float]) -> bool:
 def _page(ctx: Context, found: list[Obj]) -> Obj:
     """A v2 list: the place of the next page is in its url."""
     query = {name: values[0] for name, values in parse_qs(ctx.request.query).items()}
-    wanted = limit_of({"limit": int(query.get("limit", DEFAULT_LIMIT))})
-    start = int(query.get("page", 0))
+    wanted = limit_of({"limit": _whole(query, "limit", DEFAULT_LIMIT)})
+    start = _whole(query, "page", 0)
     after = start + wanted
 
     def url(place: int) -> str:
@@ -188,6 +188,13 @@ def _page(ctx: Context, found: list[Obj]) -> Obj:
         "next_page_url": url(after) if after < len(found) else None,
         "previous_page_url": url(max(0, start - wanted)) if start else None,
     }
+
+
+def _whole(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal() or len(text) > 9:
+        raise bad_request(f"Invalid integer: {text}", name)
+    return int(text)
 
 
 def _the(ctx: Context) -> Obj:

@@ -84,7 +84,7 @@ class Webhooks:
             ]
             for endpoint in chosen:
                 snapshot.waiting.add(endpoint["id"])
-                self._submit(snapshot, endpoint, 0.0)
+                self._submit(snapshot, endpoint, _body(snapshot, endpoint))
         return len(chosen)
 
     def roll(self, endpoint_id: str, overlap_s: int) -> str | None:
@@ -133,21 +133,18 @@ class Webhooks:
         return [one for one in found if one["status"] == "enabled"]
 
     def _send(self, event: Snapshot | Thin, endpoint: Obj) -> None:
-        for sending in self._faults.plan(event.type, endpoint["id"], event.encoded()):
+        body = _body(event, endpoint)
+        for sending in self._faults.plan(event.type, endpoint["id"], body):
             if sending.lost:
                 self.books.lost += 1
                 if sending.looks_delivered and isinstance(event, Snapshot):
                     event.waiting.discard(endpoint["id"])
             else:
-                self._submit(event, endpoint, sending.delay_s)
+                self._submit(event, endpoint, body, sending.delay_s)
 
-    def _submit(self, event: Snapshot | Thin, endpoint: Obj, delay_s: float) -> None:
-        version = endpoint.get("api_version") or endpoint.get("snapshot_api_version")
-        body = (
-            event.encoded(version or API_VERSION)
-            if isinstance(event, Snapshot)
-            else event.encoded()
-        )
+    def _submit(
+        self, event: Snapshot | Thin, endpoint: Obj, body: bytes, delay_s: float = 0.0
+    ) -> None:
         delivery = Delivery(event.id, event.type, endpoint["id"], body)
         if self.deliverer.submit(delivery, delay_s):
             self.books.queued += 1
@@ -205,6 +202,14 @@ class Webhooks:
         """Empty books and the first settings; what is still on its way finds no endpoint."""
         self.books = Books()
         self.deliverer.settings = settings
+
+
+def _body(event: Snapshot | Thin, endpoint: Obj) -> bytes:
+    """What one endpoint gets: a snapshot names the version the endpoint asked for."""
+    if isinstance(event, Thin):
+        return event.encoded()
+    version = endpoint.get("api_version") or endpoint.get("snapshot_api_version")
+    return event.encoded(version or API_VERSION)
 
 
 def new_secret() -> dict[str, Any]:

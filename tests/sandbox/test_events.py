@@ -171,3 +171,5 @@ def test_thin_events_can_be_listed_and_fetched_by_object(api: Api) -> None:
     assert page["next_page_url"] is not None
     rest = api.get(page["next_page_url"])
     assert [rest["data"][0]["id"], rest["next_page_url"]] == [thin["id"], None]
+    for wrong in ({"limit": "many"}, {"page": "-1"}, {"created[gte]": "yesterday"}):
+        assert api.call("GET", "/v2/core/events", wrong).status == 400
