@@ -92,11 +92,20 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """The stand-in for Stripe, empty, its clock real and no fault in force."""
-    with running_sandbox(tmp_path) as running:
+@pytest.fixture(scope="session")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
+
+
+@pytest.fixture
+def sandbox(_sandbox: Sandbox) -> Sandbox:
+    """The stand-in for Stripe, empty, its clock real and no fault in force."""
+    if not _sandbox.process.alive:
+        _sandbox.process.start()
+        _sandbox.process.wait_ready()
+    _sandbox.control("/reset")
+    return _sandbox
 
 
 @pytest.fixture
