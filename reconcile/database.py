@@ -34,7 +34,13 @@ def build_engine(database_url: str, *, pool_size: int = 5) -> Engine:
         connect_args={
             "connect_timeout": 5,
             # A statement that hangs must not hold a worker for ever; migrations set their own.
-            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+            # And a machine that is gone without a word must not keep its locks: without these,
+            # either side would believe in the other for two hours.
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC "
+            "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
         },
     )
 

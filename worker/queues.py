@@ -32,8 +32,8 @@ ANSWER_TIMEOUT_S = 2.0
 def connect(settings: Settings) -> Redis:
     """Return a client that fails at once when the server is away.
 
-    Said in full, because redis-py tries ten times (three seconds a call) or once, depending on which
-    of its constructors is used; who calls here has something better to do.
+    Said in full, because redis-py tries ten times (three seconds a call) or once, depending on
+    which of its constructors is used; who calls here has something better to do.
     """
     return Redis.from_url(
         settings.redis_url,

@@ -116,16 +116,22 @@ def payload_of(session: Session, event_id: str) -> bytes:
 
 
 def look_again(session: Session, work_key: str, *, within: timedelta) -> None:
-    """Make the key's untouched rows due again soon: another worker holds the key right now."""
-    session.execute(
-        update(events)
+    """Make the key's untouched rows due again soon: another worker holds the key right now.
+
+    A row that somebody is writing at this moment is passed over: it is being made due anyway.
+    """
+    untouched = (
+        select(events.c.id)
         .where(
             events.c.work_key == work_key,
             events.c.state == "pending",
             events.c.started_at.is_(None),
             events.c.due_at.between(func.now() + within, func.now() + _SOON),
         )
-        .values(due_at=func.now() + within)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(
+        update(events).where(events.c.id.in_(untouched)).values(due_at=func.now() + within)
     )
 
 
