@@ -70,7 +70,9 @@ def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[In
     A whole-item credit for what was, a whole-item debit for what is. The date alone does not tell:
     somebody may have edited the subscription in the same second.
     """
-    wanted = {(change.price_id, change.to_quantity, False) for change in of.changes}
+    wanted: set[tuple[str | None, int, bool]] = {
+        (change.price_id, change.to_quantity, False) for change in of.changes
+    }
     wanted |= {(change.from_price_id, change.from_quantity, True) for change in of.changes}
     return tuple(
         line

@@ -300,8 +300,9 @@ def settle_organization(
         )
 
     settled = _each(services, ids, one)
-    settled.append(check_organization(services, organization_id, trigger=trigger))
-    return _together(settled if ids else settled[-1:])
+    beside = check_organization(services, organization_id, trigger=trigger)
+    quiet = settled and beside.verdict and not beside.verdict.observations
+    return _together([*settled, replace(beside, line="") if quiet else beside])
 
 
 def check_organization(services: Services, organization_id: str, *, trigger: str) -> Settled:
@@ -370,7 +371,7 @@ def _each(services: Services, ids: list[str], settle: Callable[[str], Settled]) 
 def _together(settled: list[Settled]) -> Settled:
     waits = [each.again_at for each in settled if each.again_at]
     return Settled(
-        line="; ".join(dict.fromkeys(each.line for each in settled)),
+        line="; ".join(dict.fromkeys(each.line for each in settled if each.line)),
         again_at=min(waits, default=None),
         verdict=settled[-1].verdict,
         adjustment_id=next((each.adjustment_id for each in settled if each.adjustment_id), None),

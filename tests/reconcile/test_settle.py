@@ -280,7 +280,9 @@ def test_an_organization_settles_each_of_its_subscriptions_under_its_own_lock(
     with exclusive(shop.services.engine, f"sub:{sub}"), pytest.raises(SubscriptionBusy):
         settle_organization(shop.services, "org_1", trigger="test")
     assert shop.writes(sub) == 0
-    assert settle_organization(shop.services, "org_1", trigger="test").adjustment_id
+    settled = settle_organization(shop.services, "org_1", trigger="test")
+    assert settled.adjustment_id
+    assert "no quantity is written" not in settled.line
     assert shop.quantities(sub)["voice"] == 5
 
 
