@@ -92,7 +92,7 @@ def redeem(world: World, sent: Any, customer_id: str, subscription_id: str, now:
         coupon = world.store.get("coupon", one["coupon"])
         if coupon is None:
             raise no_such("coupon", one["coupon"], f"discounts[{index}][coupon]", 400)
-        world.store.put({**coupon, "times_redeemed": coupon["times_redeemed"] + 1})
+        _use(world, coupon, now, f"discounts[{index}][coupon]")
         months = coupon["duration_in_months"]
         repeating = coupon["duration"] == "repeating" and months
         discount: Obj = {
@@ -114,6 +114,15 @@ def redeem(world: World, sent: Any, customer_id: str, subscription_id: str, now:
         world.store.put(discount, "customer.discount.created")
         ids.append(discount["id"])
     return ids
+
+
+def _use(world: World, coupon: Obj, now: int, param: str) -> None:
+    """Count a redemption; a coupon that is used up or too old is refused."""
+    used = int(coupon["times_redeemed"]) + 1
+    limit, until = coupon["max_redemptions"], coupon["redeem_by"]
+    if (limit is not None and used > limit) or (until is not None and now > until):
+        raise bad_request("This coupon has expired.", param, "coupon_expired")
+    world.store.put({**coupon, "times_redeemed": used, "valid": limit is None or used < limit})
 
 
 def in_force(world: World, ids: list[str], now: int) -> list[Obj]:

@@ -12,6 +12,8 @@ from sandbox.listing import list_page
 from sandbox.payment_methods import attach_to, materialised
 from sandbox.routes import Context, Route
 from sandbox.store import Obj, Row, peek
+from sandbox.subscription_cancel import cancel_now
+from sandbox.subscriptions import GONE
 from sandbox.world import World
 
 _PLAIN = "email name phone description preferred_locales business_name individual_name"
@@ -108,13 +110,15 @@ def retrieve(ctx: Context) -> Obj:
 
 
 def delete(ctx: Context) -> Obj:
-    """`DELETE /v1/customers/:id`."""
-    customer = ctx.the("customer")
-    for method in list(ctx.world.store.all("payment_method", ("customer", customer["id"]))):
-        detached = ctx.world.store.edit("payment_method", method["id"])
-        detached["customer"] = None
-        ctx.world.store.put(detached, "payment_method.detached")
-    ctx.world.store.delete("customer", customer["id"], "customer.deleted")
+    """`DELETE /v1/customers/:id`: its subscriptions end with it."""
+    customer, store = ctx.the("customer"), ctx.world.store
+    now = ctx.world.now_of(customer)
+    for one in list(store.all("subscription", ("customer", customer["id"]))):
+        if one["status"] not in GONE:
+            cancel_now(ctx.world, one["id"], now, "cancellation_requested")
+    for method in list(store.all("payment_method", ("customer", customer["id"]))):
+        store.put({**method, "customer": None}, "payment_method.detached")
+    store.delete("customer", customer["id"], "customer.deleted")
     return {"id": customer["id"], "object": "customer", "deleted": True}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from sandbox.catalog import new_product, price_from_data
 from sandbox.errors import bad_request, missing_param, no_such
 from sandbox.fields import set_fields, set_metadata
 from sandbox.invoice_edit import add_item, drop_item, refresh_item
@@ -13,6 +14,8 @@ from sandbox.listing import list_page
 from sandbox.proration import half_up, line_amount
 from sandbox.routes import Context, Route
 from sandbox.store import Obj, Row, peek
+
+_AMOUNTS = "prod_1sandboxamounts"
 
 
 def create(ctx: Context) -> Obj:
@@ -54,15 +57,32 @@ def _fill(ctx: Context, item: Obj, params: dict[str, Any]) -> None:
         product = ctx.world.store.need("product", price["product"])
         item["description"] = item["description"] or product["name"]
     elif data:
-        item["currency"] = data["currency"].lower()
-        item["amount"] = int(data.get("unit_amount", 0)) * item["quantity"]
+        price = price_from_data(ctx, data)
+        item["currency"] = price["currency"]
+        item["pricing"] = pricing_of(price, unit=True)
+        item["amount"] = half_up(line_amount(price, item["quantity"]))
     elif "unit_amount_decimal" in params:
         item["currency"] = (params.get("currency") or item["currency"]).lower()
         item["amount"] = half_up(Fraction(params["unit_amount_decimal"]) * item["quantity"])
     elif "amount" in params:
         item["currency"] = (params.get("currency") or item["currency"]).lower()
         item["amount"] = params["amount"]
+        item["pricing"] = pricing_of(_price_of_amount(ctx, item), unit=True)
     item["net_amount"] = item["amount"]
+
+
+def _price_of_amount(ctx: Context, item: Obj) -> Obj:
+    """The price that Stripe makes up for a bare amount, the same one for the same amount."""
+    store = ctx.world.store
+    if store.get("product", _AMOUNTS) is None:
+        hidden = {"name": "Invoice items", "active": False}
+        store.put(new_product(ctx.world, _AMOUNTS, hidden))
+    wanted = (item["amount"], item["currency"])
+    for price in store.all("price", ("product", _AMOUNTS)):
+        if (price["unit_amount"], price["currency"]) == wanted:
+            return price
+    data = {"product": _AMOUNTS, "unit_amount": wanted[0], "currency": wanted[1]}
+    return price_from_data(ctx, data)
 
 
 def update(ctx: Context) -> Obj:

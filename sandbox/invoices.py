@@ -254,10 +254,7 @@ def list_invoices(ctx: Context) -> Obj | bytes:
 
 
 _ALL, _ONE = "/v1/invoices", "/v1/invoices/:id"
-_PREVIEW = (
-    "customer subscription subscription_details schedule preview_mode invoice_items discounts "
-    "currency"
-)
+_PREVIEW = "customer subscription subscription_details preview_mode"
 ROUTES = (
     Route(
         "POST",

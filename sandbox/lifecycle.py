@@ -55,8 +55,8 @@ class Lifecycle:
                 return
             due, _rank, _number, name, object_id = heappop(heap)
             obj = self.world.store.get(name, object_id)
-            if obj is None:
-                continue
+            if obj is None or self.world.store.get("customer", obj["customer"]) is None:
+                continue  # gone, or nobody is left to bill
             due_at, work = _KINDS[name]
             if due_at(obj) != due:
                 continue  # it waits for another moment by now, and has an entry for that

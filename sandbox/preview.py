@@ -22,8 +22,7 @@ from sandbox.world import World
 
 _DETAILS = {
     "items", "billing_cycle_anchor", "billing_mode", "cancel_at", "cancel_at_period_end",
-    "default_tax_rates", "metadata", "proration_behavior", "proration_date", "start_date",
-    "trial_end",
+    "default_tax_rates", "metadata", "proration_behavior", "proration_date", "trial_end",
 }  # fmt: skip
 
 

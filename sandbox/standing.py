@@ -12,6 +12,7 @@ from sandbox.store import Obj, peek
 from sandbox.world import World
 
 UPDATED = "customer.subscription.updated"
+DELETED = "customer.subscription.deleted"
 
 
 def _subscription(world: World, invoice: Obj) -> Obj | None:
@@ -75,7 +76,7 @@ def after_failed(world: World, invoice: Obj, now: int) -> None:
             **subscription["cancellation_details"],
             "reason": "payment_failed",
         }
-        world.store.put(subscription, "customer.subscription.deleted")
+        world.store.put(subscription, DELETED)
         return
     elif status == "past_due" and over:
         subscription["status"] = world.after_retries

@@ -13,13 +13,11 @@ from sandbox.fields import set_fields
 from sandbox.invoice_items import pending
 from sandbox.prorate import credit
 from sandbox.routes import Context, Route
-from sandbox.standing import drop_pending
+from sandbox.standing import DELETED, drop_pending
 from sandbox.store import Obj
 from sandbox.subscriptions import GONE
 from sandbox.voiding import void
 from sandbox.world import World
-
-DELETED = "customer.subscription.deleted"
 
 
 def cancel(ctx: Context) -> Obj:

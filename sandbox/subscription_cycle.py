@@ -5,9 +5,9 @@ from __future__ import annotations
 from sandbox.collect import bill
 from sandbox.invoice_items import pending
 from sandbox.renewal import advance_later, next_end, renew
-from sandbox.standing import UPDATED, drop_pending
+from sandbox.standing import DELETED, UPDATED, drop_pending
 from sandbox.store import Obj, copy
-from sandbox.subscription_cancel import DELETED, ended
+from sandbox.subscription_cancel import ended
 from sandbox.subscription_update import end_trial, hold_if_paused
 from sandbox.subscriptions import GONE, TRIAL_NOTICE_S
 from sandbox.voiding import void

@@ -20,7 +20,7 @@ from sandbox.payments import Attempt, default_method
 from sandbox.proration import period_at
 from sandbox.repricing import Dues, Terms, cycle_of, reprice
 from sandbox.routes import Context, Route
-from sandbox.standing import UPDATED, drop_pending
+from sandbox.standing import DELETED, UPDATED, drop_pending
 from sandbox.store import Obj, copy
 from sandbox.subscriptions import GONE, check_collection, check_trial_end, set_settings
 from sandbox.voiding import void
@@ -80,7 +80,8 @@ def propose(ctx: Context, before: Obj, params: dict[str, Any]) -> tuple[Obj, Obj
     dues = _dues(request, subscription, params)
     invoice = _bill(request, before, subscription, dues)
     if subscription != before:
-        world.store.put(subscription, UPDATED)
+        over = subscription["status"] == "canceled" != before["status"]
+        world.store.put(subscription, DELETED if over else UPDATED)
     return subscription, invoice
 
 
@@ -377,7 +378,7 @@ _ACCEPTS = (
     "items billing_cycle_anchor cancel_at cancel_at_period_end cancellation_details "
     "collection_method days_until_due default_payment_method default_tax_rates description "
     "discounts metadata off_session pause_collection payment_behavior payment_settings "
-    "proration_behavior proration_date trial_end trial_from_plan trial_settings"
+    "proration_behavior proration_date trial_end trial_settings"
 )
 ROUTES = (
     Route("POST", "/v1/subscriptions/:id", update, "SubscriptionUpdateParams", _ACCEPTS),
@@ -386,6 +387,6 @@ ROUTES = (
         "/v1/subscriptions/:id/resume",
         resume,
         "SubscriptionResumeParams",
-        "billing_cycle_anchor proration_behavior proration_date",
+        "proration_behavior",
     ),
 )

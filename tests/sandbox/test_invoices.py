@@ -208,3 +208,33 @@ def test_more_lines_than_are_embedded(api: Api, customer: str) -> None:
     page = api.get(path, {"limit": 10, "starting_after": made["lines"]["data"][-1]["id"]})
     assert [line["amount"] for line in page["data"]] == [101, 100]
     assert page["has_more"] is False
+
+
+def test_a_bare_amount_has_a_made_up_price(api: Api, customer: str) -> None:
+    """Inactive, and the same for the same amount."""
+    first, second = add(api, customer, 500), add(api, customer, 500)
+    price = first["pricing"]["price_details"]["price"]
+    assert second["pricing"]["price_details"]["price"] == price
+    shown = api.get(f"/v1/prices/{price}")
+    assert (shown["active"], shown["unit_amount"]) == (False, 500)
+
+
+def test_a_deleted_customer_ends_everything(api: Api, customer: str) -> None:
+    """Subscriptions are canceled, and time goes on without them."""
+    product = api.post("/v1/products", {"name": "Seat"})["id"]
+    price = api.post(
+        "/v1/prices",
+        {
+            "product": product,
+            "currency": "usd",
+            "unit_amount": 1000,
+            "recurring": {"interval": "month"},
+        },
+    )["id"]
+    made = api.post("/v1/subscriptions", {"customer": customer, "items": [{"price": price}]})
+    add(api, customer, 900)
+    draft(api, customer, auto_advance=True)
+    api.delete(f"/v1/customers/{customer}")
+    assert api.get(f"/v1/subscriptions/{made['id']}")["status"] == "canceled"
+    api.control("POST", "clock", {"advance": 90 * 86400})
+    assert api.get(f"/v1/customers/{customer}")["deleted"] is True

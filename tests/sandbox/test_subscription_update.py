@@ -283,3 +283,15 @@ def test_the_credit_is_used_by_the_next_invoice(shop: Shop) -> None:
         ("applied_to_invoice", 666),
         ("applied_to_invoice", -666),
     ]
+
+
+@pytest.mark.parametrize("limit", [{"max_redemptions": 1}, {"redeem_by": START - 1}])
+def test_a_coupon_that_is_used_up(shop: Shop, limit: dict[str, int]) -> None:
+    """Refused, and the first use counted."""
+    coupon = shop.api.post("/v1/coupons", {"percent_off": 10, **limit})["id"]
+    price, wanted = shop.price(), [{"coupon": coupon}]
+    if "max_redemptions" in limit:
+        shop.subscribe((price, 1), discounts=wanted)
+        assert shop.api.get(f"/v1/coupons/{coupon}")["valid"] is False
+    answer = shop.try_subscribe((price, 1), discounts=wanted)
+    assert (answer.status, answer.error["code"]) == (400, "coupon_expired")
