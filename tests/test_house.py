@@ -26,11 +26,14 @@ MOST_LINES = 400
 # Files that may be longer, each with its reason.
 LONGER = {
     "migrations/versions/0001_the_first_tables.py": "generated, read top to bottom",
+    "tests/policy/test_reconciliation_table.py": "the decision table, row by row, in its order",
 }
 
 METRIC_KINDS = {"Counter", "Gauge", "Histogram", "Summary"}
 SQL_VERBS = {"delete", "func", "insert", "select", "text", "update"}
 SQL_HOMES = re.compile(r"reconcile/(store/.*|tables|database)\.py$|migrations/.*")
+# Who may look at the tables past the store, and why.
+SQL_READERS = {"backoffice/demo/stage.py": "the audience checks the store, so it cannot ask it"}
 # Built from pieces, so that this file does not find itself.
 UNFINISHED = re.compile(
     "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error"))
@@ -178,7 +181,7 @@ def test_only_the_store_writes_sql() -> None:
     elsewhere = [
         f"{named(path)}: {name}"
         for path in python_files("reconcile", "webhooks", "worker", "backoffice")
-        if not SQL_HOMES.search(named(path))
+        if not SQL_HOMES.search(named(path)) and named(path) not in SQL_READERS
         for module, name in imported(path)
         if module.startswith("sqlalchemy") and name in SQL_VERBS
     ]
