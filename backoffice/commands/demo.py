@@ -1,6 +1,7 @@
 """`trueup demo`: the whole story on this machine, with checks at the end."""
 
 import os
+import signal
 import sys
 
 import click
@@ -18,4 +19,6 @@ def demo(keep: bool) -> None:
     """
     from backoffice.demo.run import main  # noqa: PLC0415 - only this command needs all of it
 
+    # Ended from outside, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(read_settings(), keep=keep or os.environ.get("KEEP", "") not in ("", "0")))

@@ -1,5 +1,6 @@
 """Chapters: what goes wrong, and that it costs nobody anything twice."""
 
+from backoffice.demo.cast import AGENCY, Person, allow_auto_add, join_by_import
 from backoffice.demo.stage import Stage
 
 VOICE = "agency_voice_month"
@@ -47,18 +48,22 @@ def killed_worker(stage: Stage) -> None:
     """A worker dies after Stripe took the change and before the answer is written down."""
     stage.chapter("A worker is killed in the middle of an adjustment")
     subscription = stage.subscriptions["agency"]
-    active, before = active_voices(stage), stage.raises_of(subscription)
+    before = stage.raises_of(subscription)
+    allow_auto_add(stage, AGENCY, "voice", 12)
     with stage.armed():
-        stage.buyer.edit_in_dashboard(subscription, VOICE, active - 2)
+        joined = (Person("wes", "member", "voice"), Person("val", "member", "voice"))
+        join_by_import(stage, AGENCY, joined)
         stage.wait_until("a worker is dead", stage.died)
-        stage.say("SIGKILL: Stripe has raised it, our record still says pending")
+        stage.say("SIGKILL: Stripe has raised and charged it, our record still says pending")
     stage.wait_until(
         "another worker finished it",
         lambda: not stage.rows("select 1 from adjustments where state = 'pending'"),
     )
     stage.wait_for_calm()
-    stage.expect("raised back", stage.buyer.quantities(subscription)[VOICE], active)
+    active = active_voices(stage)
+    stage.expect("raised to the active count", stage.buyer.quantities(subscription)[VOICE], active)
     stage.expect("charged exactly once", stage.raises_of(subscription) - before, 1)
+    stage.say(stage.rows("select outcome from adjustments order by created_at desc limit 1")[0][0])
 
 
 def emptied_queue(stage: Stage) -> None:

@@ -2,11 +2,10 @@
 
 from functools import partial
 
-from backoffice.demo.cast import AGENCY, SHOP, WORKSPACE, Company
+from backoffice.demo.cast import AGENCY, SHOP, WORKSPACE, Company, allow_auto_add
 from backoffice.demo.stage import Stage
 from reconcile.activation import Outcome, activate
 from reconcile.policy.values import Refuse
-from reconcile.store import roster
 
 ACTOR = "demo"
 
@@ -62,16 +61,7 @@ def _with_a_seat_of_their_own(stage: Stage) -> None:
 def _a_burst_that_buys_once(stage: Stage) -> None:
     """Harbour switches Auto-Add on, and three people sign in at the same moment (B15)."""
     subscription = stage.subscriptions["agency"]
-    with stage.services.sessions.begin() as session:
-        roster.write_auto_add(
-            session,
-            AGENCY.id,
-            [
-                roster.AutoAdd(
-                    seat_type="voice", enabled=True, ceiling_quantity=8, ceiling_minor=None
-                )
-            ],
-        )
+    allow_auto_add(stage, AGENCY, "voice", 8)
     before = stage.raises_of(subscription)
     answers = stage.together(
         [partial(_activate, stage, AGENCY, who) for who in ("zoe", "yan", "xia")]

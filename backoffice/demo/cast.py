@@ -1,11 +1,13 @@
 """Who plays: three organizations, one of each product, and how they come into the roster."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from backoffice.demo.stage import Stage
 from reconcile.roster_import import import_files
+from reconcile.store import roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,6 @@ COMPANIES = (AGENCY, WORKSPACE, SHOP)
 def enter(stage: Stage) -> None:
     """Import everybody from files, as the host application would export them."""
     organizations = stage.home / "organizations.jsonl"
-    members = stage.home / "members.jsonl"
     _write(
         organizations,
         [
@@ -88,8 +89,28 @@ def enter(stage: Stage) -> None:
             for company in COMPANIES
         ],
     )
+    everybody = [(company, person) for company in COMPANIES for person in company.members]
+    _import(stage, organizations, _members(stage, everybody))
+
+
+def join_by_import(stage: Stage, company: Company, people: Sequence[Person]) -> None:
+    """The host application made them active by itself and says so with its next export."""
+    _import(stage, _members(stage, [(company, person) for person in people]))
+
+
+def allow_auto_add(stage: Stage, company: Company, seat_type: str, ceiling: int) -> None:
+    """An admin of the company switches Auto-Add on (B15)."""
+    wanted = roster.AutoAdd(
+        seat_type=seat_type, enabled=True, ceiling_quantity=ceiling, ceiling_minor=None
+    )
+    with stage.services.sessions.begin() as session:
+        roster.write_auto_add(session, company.id, [wanted])
+
+
+def _members(stage: Stage, people: Sequence[tuple[Company, Person]]) -> Path:
+    path = stage.home / "members.jsonl"
     _write(
-        members,
+        path,
         [
             {
                 "organization_id": company.id,
@@ -98,19 +119,18 @@ def enter(stage: Stage) -> None:
                 "seat_type": person.seat_type,
                 "status": person.status,
             }
-            for company in COMPANIES
-            for person in company.members
+            for company, person in people
         ],
     )
+    return path
+
+
+def _import(stage: Stage, *files: Path) -> None:
     imported = import_files(
-        stage.services.sessions,
-        stage.services.catalog,
-        [organizations, members],
-        now=stage.services.clock(),
+        stage.services.sessions, stage.services.catalog, files, now=stage.services.clock()
     )
-    stage.say(
-        f"imported {imported.organizations.added} organizations, {imported.members.added} members"
-    )
+    members = imported.members.added + imported.members.changed
+    stage.say(f"imported {imported.organizations.added} organizations, {members} members")
 
 
 def _write(path: Path, rows: list[dict[str, str | None]]) -> None:

@@ -144,6 +144,24 @@ def test_a_killed_database_has_lost_nothing_and_comes_back_by_itself(
         engine.dispose()
 
 
+def test_a_connection_that_died_meanwhile_is_not_the_senders_problem(
+    start_receiver: StartReceiver, engine: Engine
+) -> None:
+    with start_receiver() as running:
+        # Enough of them that both of the receiver's processes hold a connection.
+        for _ in range(20):
+            assert post_event(running.url, a_change()).status_code == 200
+        with engine.connect() as connection:
+            connection.execute(
+                text(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where datname = current_database() and pid <> pg_backend_pid()"
+                )
+            )
+        answers = {post_event(running.url, a_change()).status_code for _ in range(20)}
+    assert answers == {200}
+
+
 def test_a_locked_table_is_a_503_in_time_and_the_row_is_kept(
     start_receiver: StartReceiver, engine: Engine
 ) -> None:
