@@ -126,12 +126,16 @@ def resume(services: Services, adjustment: Adjustment) -> CarriedOut:
         return _failed(services, adjustment, str(error), error)
     if subscription.metadata.get(TRACE) == adjustment.id:
         return _found(services, adjustment, subscription)
+    started, since = subscription.period_start, adjustment.proration_date
+    turned = started is not None and since is not None and since < started
     assert adjustment.called_at is not None
-    if services.clock() - adjustment.called_at >= KEY_KEPT:
-        return _failed(
-            services, adjustment, "Stripe has no trace of it and forgot its key: it never happened"
-        )
-    return carry_out(services, adjustment)
+    if not turned and services.clock() - adjustment.called_at < KEY_KEPT:
+        return carry_out(services, adjustment)
+    # Too late to send it again: the key is forgotten, or the period it was prorated in is over.
+    # Somebody may have cleared the subscription's metadata; the invoice keeps its copy.
+    if invoice := invoice_check.find_invoice(services.stripe, adjustment, subscription):
+        return _applied(services, adjustment, subscription, invoice, None)
+    return _failed(services, adjustment, "Stripe has no trace of it: it never happened")
 
 
 def _found(

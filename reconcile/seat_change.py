@@ -9,11 +9,12 @@ middle leaves work that comes due.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconcile import adjusting, facts, preparing, renewals, seeing, spacing
 from reconcile.database import exclusive
+from reconcile.errors import StripeRejected
 from reconcile.policy.seat_change import ChangeFacts, Wanted, decide_change
 from reconcile.policy.values import Change, Keep, Refuse
 from reconcile.quote import Case, Confirmation, Preview, fingerprint_of, plain, quote
@@ -23,6 +24,7 @@ from reconcile.store import roster as roster_store
 from reconcile.store import work as work_store
 from reconcile.store.adjustments import Adjustment, Intent
 from reconcile.store.work import ClaimedEvent
+from reconcile.stripe_api import FloorBroken
 
 TYPE = "trueup.seats.change"
 PREVIEW_LASTS = timedelta(minutes=30)
@@ -123,17 +125,23 @@ def _carry_out(
     services: Services, case: Case, wanted: Wanted, intent: Intent, actor: str
 ) -> Applied | Refuse:
     lease = timedelta(seconds=services.settings.job_timeout_s)
-    with services.sessions.begin() as session:
-        adjustment = adjusting.intend(session, services, intent)
-        request_id = inbox.add_request(
-            session,
-            type=TYPE,
-            work_key=f"sub:{case.subscription.id}",
-            organization_id=case.known.organization_id,
-            payload={"actor": actor, "adjustment": adjustment.id, "wanted": plain(wanted)},
-            due_at=services.clock() + lease,
-        )
-    done = adjusting.carry_out(services, adjustment).adjustment
+    try:
+        with services.sessions.begin() as session:
+            adjustment = adjusting.intend(session, services, intent)
+            request_id = inbox.add_request(
+                session,
+                type=TYPE,
+                work_key=f"sub:{case.subscription.id}",
+                organization_id=case.known.organization_id,
+                payload={"actor": actor, "adjustment": adjustment.id, "wanted": plain(wanted)},
+                due_at=services.clock() + lease,
+            )
+    except FloorBroken as error:
+        return _look_again(error.detail)
+    try:
+        done = adjusting.carry_out(services, adjustment).adjustment
+    except StripeRejected as error:
+        done = replace(adjustment, state="failed", outcome=str(error))
     with services.sessions.begin() as session:
         work_store.finish(session, [_claimed(request_id)], outcome=done.outcome or done.state)
     if done.state == "applied":

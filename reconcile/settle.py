@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from reconcile import adjusting, facts, invoice_check, preparing, renewals, seeing, spacing
+from reconcile import (
+    adjusting,
+    facts,
+    invoice_check,
+    own_findings,
+    preparing,
+    renewals,
+    seeing,
+    spacing,
+)
 from reconcile.course import Course, Settled, Snapshot, snapshot_of
 from reconcile.database import exclusive
 from reconcile.errors import RetryLater, StripeGone, WaitingForRow
@@ -18,8 +27,6 @@ from reconcile.policy.reconciliation import reconcile, reconcile_organization
 from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
-    FindingKind,
-    Observation,
     SeatPolicy,
     Verdict,
     Wait,
@@ -31,6 +38,7 @@ from reconcile.store.adjustments import Intent
 from reconcile.store.findings import Scope
 from reconcile.store.roster import Organization
 from reconcile.store.subscriptions import Held
+from reconcile.stripe_api import FloorBroken
 from reconcile.stripe_shapes import StripeSubscription
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
 # A change is written, looked at again, and mostly agrees then; a person may be editing meanwhile.
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
+LOOK_SOME_TIME = timedelta(minutes=15)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
 _CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
@@ -92,7 +101,9 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
         if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
             decision, prorated_from = due.change or decision, due.prorated_from
         if isinstance(decision, Wait):
-            again_at = services.clock() + LOOK_AGAIN
+            # A pending update is told of when it ends, one way or the other, within a day.
+            pending_update = seen.subscription.has_pending_update
+            again_at = services.clock() + (LOOK_SOME_TIME if pending_update else LOOK_AGAIN)
             return course.ended(decision.reason, noted, again_at=again_at)
         if not isinstance(decision, Change):
             return course.ended(decision.reason, noted)
@@ -141,7 +152,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
         if organization is None:
             if subscription.status in subscriptions.ENDED:
                 return course.ended("over before its organization was known")
-            unknown = _unknown_customer(subscription)
+            unknown = own_findings.unknown_customer(subscription)
             course.count(findings.observe(session, scope, unknown, at=at, opened_by=course.trigger))
         else:
             recorded = facts.record(session, services, seen, organization)
@@ -150,7 +161,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             )
             verdict = reconcile(found)
             scope = replace(scope, organization_id=organization.id)
-            judged = verdict.judged | _done_with(verdict)
+            judged = verdict.judged | own_findings.done_with(verdict)
             course.count(
                 findings.sync(
                     session, scope, verdict.observations, judged, at=at, opened_by=course.trigger
@@ -166,25 +177,6 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
     if found.rules.policy == SeatPolicy.OWN_SEAT:
         _note_organization(course, organization)
     return verdict
-
-
-def _unknown_customer(subscription: StripeSubscription) -> Observation:
-    return Observation(
-        kind=FindingKind.UNKNOWN_CUSTOMER,
-        summary=f"Seats are billed to {subscription.customer_id}, which no organization has: "
-        "import the organization, or name it in the subscription's metadata.",
-        detail={"customer": subscription.customer_id},
-    )
-
-
-def _done_with(verdict: Verdict) -> frozenset[FindingKind]:
-    """Return the kinds opened beside the policy that nothing calls for any more."""
-    over = {FindingKind.UNKNOWN_CUSTOMER}
-    if not isinstance(verdict.decision, (Change, Wait)):
-        over |= {FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK}
-    if not (isinstance(verdict.decision, Change) and verdict.decision.through_schedule):
-        over |= {FindingKind.SCHEDULE_BLOCKS_CHANGE}
-    return frozenset(over)
 
 
 def _change(
@@ -216,8 +208,12 @@ def _change(
 
 def _carry_out(course: Course, verdict: Verdict, intent: Intent) -> Settled | Seen:
     services = course.services
-    with services.sessions.begin() as session:
-        adjustment = adjusting.intend(session, services, intent)
+    try:
+        with services.sessions.begin() as session:
+            adjustment = adjusting.intend(session, services, intent)
+    except FloorBroken:
+        # Somebody became active between the decision and its record: decide again.
+        return seeing.fetched(services, course.subscription_id)
     outcome = adjusting.carry_out(services, adjustment)
     course.adjustment_id = adjustment.id
     course.done.append(outcome.adjustment.outcome or outcome.adjustment.state)
@@ -247,27 +243,14 @@ def _dry(
 
 
 def _blocked_by_schedule(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Settled:
-    """A schedule rewrites the quantities at its next phase, and updating one means sending every
-    phase again with all its coupons and dates. That is its owner's to do; we say so."""
-    line = f"A subscription schedule drives it; change its phases in Stripe: {change.reason}"
+    blocked = own_findings.blocked_by_schedule(change)
     with course.services.sessions.begin() as session:
         held = subscriptions.held(session, seen.subscription.id)
         assert held is not None
-        course.count(
-            findings.observe(
-                session,
-                Scope(organization_id=held.organization_id, subscription_id=held.id),
-                Observation(
-                    kind=FindingKind.SCHEDULE_BLOCKS_CHANGE,
-                    urgent=True,
-                    summary=line,
-                    detail={"quantities": dict(change.quantities)},
-                ),
-                at=course.services.clock(),
-                opened_by=course.trigger,
-            )
-        )
-    return course.ended(line, verdict)
+        scope = Scope(organization_id=held.organization_id, subscription_id=held.id)
+        at = course.services.clock()
+        course.count(findings.observe(session, scope, blocked, at=at, opened_by=course.trigger))
+    return course.ended(blocked.summary, verdict)
 
 
 def settle_organization(
@@ -348,7 +331,7 @@ def _ids_of_customer(services: Services, customer_id: str | None) -> list[str]:
     if customer_id is None:
         return []
     page = services.stripe.subscriptions_page(customer=customer_id)
-    return [subscription.id for subscription in page.subscriptions]
+    return [subscription.id for subscription in page.subscriptions()]
 
 
 def _each(services: Services, ids: list[str], settle: Callable[[str], Settled]) -> list[Settled]:

@@ -113,6 +113,36 @@ def test_a_day_later_what_left_no_trace_never_happened_and_is_decided_anew(
     assert_charged_exactly_once(shop, short)
 
 
+def test_a_day_later_the_invoice_tells_where_somebody_cleared_the_metadata(
+    shop: Shop, short: str
+) -> None:
+    killed_at(shop, short, "after_call")
+    shop.sandbox.control("/idempotency/forget")
+    shop.sandbox.post(f"/v1/subscriptions/{short}", {"metadata[trueup_adjustment]": ""})
+    shop.at(shop.services.clock() + timedelta(hours=25)).settle(short)
+    assert_charged_exactly_once(shop, short)
+    assert len(shop.adjustments(short)) == 1
+
+
+def test_an_intent_that_outlived_its_billing_period_is_decided_anew(shop: Shop) -> None:
+    clock = str(
+        shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": 1_790_000_000})["id"]
+    )
+    customer = shop.organization(plan="team", member=3, test_clock=clock)
+    sub = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 5)
+    killed_at(shop, sub, "after_intent")
+    shop.sandbox.post(
+        f"/v1/test_helpers/test_clocks/{clock}/advance", {"frozen_time": 1_790_000_000 + 32 * 86400}
+    )
+    shop.settle(sub)
+    assert [a.state for a in shop.adjustments(sub)] == ["failed", "applied"]
+    assert shop.quantities(sub) == {"member": 5}
+    assert len(shop.invoices(sub, "subscription_update")) == 1
+    assert shop.findings(sub) == set()
+
+
 def test_a_stored_server_error_without_a_trace_is_a_definite_failure(
     shop: Shop, short: str
 ) -> None:

@@ -1,11 +1,13 @@
 """Every trigger ends in settle: what each plan and each standing of a subscription comes to."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from reconcile.budget import Unbudgeted
 from reconcile.course import snapshot_of
 from reconcile.database import exclusive
 from reconcile.settings import STRIPE_API_VERSION
@@ -16,6 +18,8 @@ from reconcile.settle import (
     settle_organization,
 )
 from reconcile.store import subscriptions
+from reconcile.stripe_api import StripeApi
+from reconcile.stripe_shapes import StripeInvoice
 from tests.support.roster import add_member, add_organization
 from tests.support.shop import Shop, moment
 
@@ -295,3 +299,34 @@ def test_stripes_limits_are_left_room(shop: Shop, monkeypatch: pytest.MonkeyPatc
     assert settled.again_at is not None
     assert settled.again_at > shop.services.clock() + timedelta(hours=23)
     assert shop.writes(sub) == 1
+
+
+def test_two_live_subscriptions_are_written_by_nobody(shop: Shop) -> None:
+    customer, sub = short_of_seats(shop)
+    second = shop.subscribe(customer, {"base": 2, "voice": 5})
+    shop.settle(second)
+    shop.settle(sub)
+    assert shop.writes(sub) == shop.writes(second) == 0
+    assert "several_subscriptions" in shop.findings(sub)
+    assert "several_subscriptions" in shop.findings(second)
+
+
+def test_someone_activated_between_the_decision_and_its_record(shop: Shop) -> None:
+    """A reduction is checked under the lock that activations take; then it is decided again."""
+    shop = shop.with_plan("team", follow_lowers="now")
+    customer = shop.organization(plan="team", member=5)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+
+    class Meanwhile(StripeApi):
+        def preview(self, *args: Any) -> StripeInvoice:
+            shop.activate("org_1", "member", 4)
+            return super().preview(*args)
+
+    api = Meanwhile(shop.services.settings, Unbudgeted())
+    slow = replace(shop, services=replace(shop.services, stripe=api))
+    slow.settle(sub)
+    assert shop.quantities(sub) == {"member": 4}
+    assert [a.state for a in shop.adjustments(sub)] == ["applied"]
+    assert shop.findings(sub) == set()

@@ -1,0 +1,38 @@
+"""The findings that only settling can make, beside those the policy's facts call for."""
+
+from reconcile.policy.values import Change, FindingKind, Observation, Verdict, Wait
+from reconcile.stripe_shapes import StripeSubscription
+
+
+def unknown_customer(subscription: StripeSubscription) -> Observation:
+    """Return the finding of seats that nobody we know pays for."""
+    return Observation(
+        kind=FindingKind.UNKNOWN_CUSTOMER,
+        summary=f"Seats are billed to {subscription.customer_id}, which no organization has: "
+        "import the organization, or name it in the subscription's metadata.",
+        detail={"customer": subscription.customer_id},
+    )
+
+
+def done_with(verdict: Verdict) -> frozenset[FindingKind]:
+    """Return the kinds opened beside the policy that nothing calls for any more."""
+    over = {FindingKind.UNKNOWN_CUSTOMER}
+    if not isinstance(verdict.decision, (Change, Wait)):
+        over |= {FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK}
+    if not (isinstance(verdict.decision, Change) and verdict.decision.through_schedule):
+        over |= {FindingKind.SCHEDULE_BLOCKS_CHANGE}
+    return frozenset(over)
+
+
+def blocked_by_schedule(change: Change) -> Observation:
+    """Return the finding of a change that a subscription schedule stands in the way of.
+
+    A schedule rewrites the quantities at its next phase, and updating one means sending every
+    phase again with all its coupons and dates. That is its owner's to do.
+    """
+    return Observation(
+        kind=FindingKind.SCHEDULE_BLOCKS_CHANGE,
+        urgent=True,
+        summary="A subscription schedule drives it; change its phases in Stripe: " + change.reason,
+        detail={"quantities": dict(change.quantities)},
+    )
