@@ -155,8 +155,6 @@ def pay(ctx: Context) -> Obj:
     if params.get("paid_out_of_band"):
         settle(world, world.store.edit("invoice", invoice["id"]), now, outside=True)
         return world.store.need("invoice", invoice["id"])
-    if invoice["status"] == "uncollectible":
-        invoice = world.store.put({**copy(invoice), "status": "open"})
     method = None
     if params.get("payment_method"):
         method = materialised(ctx, params["payment_method"], "payment_method", 400)
@@ -223,11 +221,11 @@ def _the(ctx: Context, param: str) -> Obj:
 
 
 def lines(ctx: Context) -> Obj:
-    """`GET /v1/invoices/:id/lines`."""
-    invoice = _the(ctx, "invoice")
+    """`GET /v1/invoices/:id/lines`, of a recent preview too."""
+    previewed = ctx.world.previews.get(ctx.args["id"])
     shown = [
         {name: value for name, value in line.items() if not name.startswith("_")}
-        for line in invoice["lines"]
+        for line in (_the(ctx, "invoice")["lines"] if previewed is None else previewed)
     ]
     return page_of(ctx, shown, ctx.request.path, "line item")
 

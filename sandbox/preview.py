@@ -20,6 +20,7 @@ from sandbox.subscriptions import GONE
 from sandbox.subscriptions import propose as propose_new
 from sandbox.world import World
 
+KEPT_PREVIEWS = 1000
 _DETAILS = {
     "items", "billing_cycle_anchor", "billing_mode", "cancel_at", "cancel_at_period_end",
     "default_tax_rates", "metadata", "proration_behavior", "proration_date", "trial_end",
@@ -35,11 +36,15 @@ class _UndoneError(Exception):
 
 
 def create_preview(ctx: Context) -> Obj:
-    """The invoice that would come; it has an id nobody can use."""
+    """The invoice that would come; its id is good for reading its lines, and for nothing else."""
     try:
         with ctx.world.unit(ctx.origin):
             _undo(_as_preview(ctx.world, _preview(ctx)))
     except _UndoneError as done:
+        previews = ctx.world.previews
+        previews[done.shown["id"]] = done.shown["lines"]
+        while len(previews) > KEPT_PREVIEWS:
+            previews.popitem(last=False)
         return done.shown
     raise AssertionError("a preview is always undone")
 

@@ -7,6 +7,7 @@ it fails, and tells the listeners when it ends.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class World:
     timers: dict[str, list[tuple[int, int, int, str, str]]] = field(default_factory=dict)
     # What happens to a subscription when every retry failed: Stripe's account setting.
     after_retries: str = AFTER_RETRIES[0]
+    # The lines of recent previews by their id: a long one is read on page by page.
+    previews: OrderedDict[str, list[Obj]] = field(default_factory=OrderedDict)
     # Card behaviour that a test asked for, by customer id: a Stripe decline code.
     declines: dict[str, str] = field(default_factory=dict)
 
@@ -124,6 +127,7 @@ class World:
             self.store = Store(TABLES)
             self.clock.reset()
             self.timers.clear()
+            self.previews.clear()
             self.declines.clear()
             self.after_retries = AFTER_RETRIES[0]
 

@@ -105,6 +105,19 @@ def test_the_invoice_of_a_raise_equals_its_preview(sdk: stripe.StripeClient, box
         assert line.parent.subscription_item_details.proration is True
 
 
+def test_a_long_preview_can_be_read_to_its_end(sdk: stripe.StripeClient) -> None:
+    bought = buy(sdk)
+    for quantity in range(SEATS + 1, SEATS + 9):
+        raise_to(sdk, bought, quantity, proration_behavior="create_prorations")
+    preview = sdk.v1.invoices.create_preview({"subscription": bought.id})
+    assert (len(preview.lines.data), preview.lines.has_more) == (10, True)
+    lines = list(preview.lines.auto_paging_iter())
+    assert len(lines) == 17  # eight credits, eight debits, and the renewal itself
+    assert sum(line.amount for line in lines) == preview.subtotal
+    with pytest.raises(stripe.InvalidRequestError):
+        sdk.v1.invoices.retrieve(preview.id)
+
+
 def test_a_declined_raise_changes_nothing(sdk: stripe.StripeClient, api: Api) -> None:
     bought = buy(sdk)
     body = {"customer": bought.customer, "code": "insufficient_funds"}
