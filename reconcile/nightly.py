@@ -167,12 +167,12 @@ class _Night:
                 self.report.rows += store.store_page(
                     session,
                     self.run_id,
-                    page.subscriptions,
+                    page.subscriptions(),
                     prices=prices,
                     organization_key=organization_key,
                 )
                 self.report.pages += 1
-                self.report.subscriptions += len(page.subscriptions)
+                self.report.subscriptions += len(page.raw)
                 self._advance(session, f"{_PAGES}{page.last_id}")
             crash_point(CrashPoint.AFTER_PAGE)
             self._say(Progress("reading", self.report.subscriptions))
@@ -188,7 +188,7 @@ class _Night:
                     assert page.last_id != after, "Stripe's list does not move on"
                     after = page.last_id
                     coming = ahead.submit(self._page, after)
-                if page.subscriptions:
+                if page.raw:
                     yield page
                 if not page.has_more:
                     return

@@ -1,9 +1,8 @@
 """Every call to Stripe, and nothing else: requests out, frozen values in, errors translated.
 
-The only module of this package that imports the SDK. It uses the SDK's transport (`raw_request`)
-and reads plain JSON: no SDK object leaves this file. Each call takes a slot of the shared budget
-first. The SDK itself retries nothing: what to do after an error is decided in `errors` and, where
-money moves, in `adjusting`.
+It uses the SDK's `raw_request` and reads plain JSON: no SDK object leaves this file. Each call
+takes a slot of the shared budget first. The SDK itself retries nothing: what to do after an error
+is decided in `errors` and, where money moves, in `adjusting`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from reconcile.errors import (
 )
 from reconcile.settings import STRIPE_API_VERSION, Settings
 from reconcile.stripe_shapes import InvoiceLine, Json, StripeInvoice, StripeSubscription
+from reconcile.stripe_transport import Transport, read_body
 
 PAGE = 100  # the most a Stripe list gives in one answer
 MOST_PAGES = 100  # of any list read whole; a subscription has few invoices and items
@@ -67,10 +67,7 @@ class ItemUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionUpdate:
-    """One update of a subscription, as it is previewed and as it is written.
-
-    `payment_behavior` is None where nothing is to be paid now.
-    """
+    """One update, previewed or written; `payment_behavior` None where nothing is paid now."""
 
     items: tuple[ItemUpdate, ...]
     proration_behavior: str
@@ -93,11 +90,21 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a list, and where the next one starts."""
+    """One page of a list as it came, so that the next one can be asked for before it is read."""
 
-    subscriptions: tuple[StripeSubscription, ...]
+    raw: Sequence[Json]
+    at: datetime
     has_more: bool
-    last_id: str | None
+
+    @property
+    def last_id(self) -> str | None:
+        """Where the next page starts; None for an empty one."""
+        return self.raw[-1]["id"] if self.raw else None
+
+    def subscriptions(self) -> Iterator[StripeSubscription]:
+        """Yield what is on it. Raises UnreadableShape."""
+        for each in self.raw:
+            yield replace(shapes.parse_subscription(each), fetched_at=self.at)
 
 
 class StripeApi:
@@ -110,9 +117,7 @@ class StripeApi:
             stripe_version=STRIPE_API_VERSION,
             base_addresses={"api": settings.stripe_api_base.rstrip("/")},
             max_network_retries=0,
-            http_client=stripe.RequestsClient(
-                timeout=(CONNECT_TIMEOUT_S, settings.stripe_timeout_s)
-            ),
+            http_client=Transport(timeout=(CONNECT_TIMEOUT_S, settings.stripe_timeout_s)),
         )
 
     def read(self, path: str, /, **params: Any) -> Json:
@@ -149,14 +154,7 @@ class StripeApi:
         if after:
             filters["starting_after"] = after
         raw, answer = self._call("get", "/v1/subscriptions", {"limit": limit, **filters})
-        found = tuple(
-            replace(shapes.parse_subscription(each), fetched_at=answer.at) for each in raw["data"]
-        )
-        return Page(
-            subscriptions=found,
-            has_more=raw["has_more"],
-            last_id=found[-1].id if found else None,
-        )
+        return Page(raw=raw["data"], at=answer.at, has_more=raw["has_more"])
 
     def invoice(self, invoice_id: str) -> StripeInvoice:
         """Return the invoice with all its lines, however many pages. Raises StripeGone."""
@@ -323,10 +321,10 @@ class StripeApi:
             if isinstance(translated, StripeRateLimited) and _concerns_everyone(error):
                 self._budget.slow_down(translated.retry_after_s)
             raise translated from error
-        data = response.data
-        if not isinstance(data, Mapping):
-            raise shapes.UnreadableShape(path)
-        return data, _Answer.of(response.headers)
+        try:
+            return read_body(response.headers), _Answer.of(response.headers)
+        except ValueError as error:
+            raise shapes.UnreadableShape(path) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def test_pages_of_subscriptions_and_prices_by_lookup_key(shop: Shop, api: Stripe
     first = api.subscriptions_page(limit=3)
     second = api.subscriptions_page(first.last_id, limit=3)
     assert (first.has_more, second.has_more) == (True, False)
-    assert [s.id for s in first.subscriptions + second.subscriptions] == made[::-1]
+    assert [s.id for page in (first, second) for s in page.subscriptions()] == made[::-1]
     keys = [price.lookup_key or "" for price in shop.services.catalog.prices()]
     assert set(api.price_ids([*keys, "nobody_has_this"])) == set(keys)
 
