@@ -18,7 +18,7 @@ from sandbox.invoice_items import pricing_of
 from sandbox.payments import open_payment
 from sandbox.proration import half_up, line_amount
 from sandbox.standing import after_paid
-from sandbox.store import Obj
+from sandbox.store import Obj, copy
 from sandbox.tax_rates import taxes
 from sandbox.world import World
 
@@ -368,12 +368,10 @@ def finalize(world: World, invoice: Obj, now: int) -> None:
     invoice["status"] = "open"
     if due:
         open_payment(world, invoice, now)
-        world.store.put(invoice, "invoice.finalized")
+        world.store.put(copy(invoice), "invoice.finalized")
         return
-    world.store.put(invoice, "invoice.finalized")
-    paid = {**invoice, "status": "paid", "attempted": True, "auto_advance": False}
-    paid["next_payment_attempt"] = None
-    paid["status_transitions"] = {**invoice["status_transitions"], "paid_at": now}
-    invoice.update(paid)
-    world.store.put(paid, "invoice.paid", "invoice.payment_succeeded")
-    after_paid(world, paid)
+    world.store.put(copy(invoice), "invoice.finalized")
+    invoice.update(status="paid", attempted=True, auto_advance=False, next_payment_attempt=None)
+    invoice["status_transitions"]["paid_at"] = now
+    world.store.put(copy(invoice), "invoice.paid", "invoice.payment_succeeded")
+    after_paid(world, invoice)

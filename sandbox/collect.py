@@ -47,7 +47,8 @@ def bill(  # noqa: PLR0913 - everything after the first four is an option by nam
         subscription=subscription,
     )
     for item in pending or []:
-        item_line(world, invoice, item)
+        if item["currency"] == invoice["currency"]:
+            item_line(world, invoice, item)
     for item in reversed(whole or []):
         span = (item["current_period_start"], item["current_period_end"])
         line(world, invoice, subscription, item, span)

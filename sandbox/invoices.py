@@ -155,15 +155,33 @@ def pay(ctx: Context) -> Obj:
     if params.get("paid_out_of_band"):
         settle(world, world.store.edit("invoice", invoice["id"]), now, outside=True)
         return world.store.need("invoice", invoice["id"])
-    method = None
-    if params.get("payment_method"):
-        method = materialised(ctx, params["payment_method"], "payment_method", 400)
-    outcome = attempt(world, invoice["id"], now, method)
+    _charge(ctx, invoice, now)
+    return world.store.need("invoice", invoice["id"])
+
+
+def confirm(ctx: Context) -> Obj:
+    """`POST /v1/payment_intents/:id/confirm`: pays the invoice the intent belongs to."""
+    intent = ctx.the("payment_intent")
+    invoice = ctx.world.store.need("invoice", intent["_invoice"])
+    if intent["status"] in ("succeeded", "canceled"):
+        raise bad_request(
+            f"This PaymentIntent's status is {intent['status']}: it can't be confirmed.",
+            code="payment_intent_unexpected_state",
+        )
+    _charge(ctx, invoice, ctx.world.now_of(invoice))
+    return ctx.world.store.need("payment_intent", intent["id"])
+
+
+def _charge(ctx: Context, invoice: Obj, now: int) -> None:
+    """Charge the named card or the default; a decline is an error, and stays on record."""
+    method_id, method = ctx.params.get("payment_method"), None
+    if method_id:
+        method = materialised(ctx, method_id, "payment_method", 400)
+    outcome = attempt(ctx.world, invoice["id"], now, method)
     if outcome.result != "paid":
-        problem = _pay_refusal(outcome, method or default_method(world, invoice))
+        problem = _pay_refusal(outcome, method or default_method(ctx.world, invoice))
         problem.keep = True
         raise problem
-    return world.store.need("invoice", invoice["id"])
 
 
 def _pay_refusal(outcome: Attempt, method: Obj | None) -> ApiError:
@@ -293,6 +311,13 @@ ROUTES = (
         pay,
         "InvoicePayParams",
         "off_session paid_out_of_band payment_method",
+    ),
+    Route(
+        "POST",
+        "/v1/payment_intents/:id/confirm",
+        confirm,
+        "PaymentIntentConfirmParams",
+        "payment_method off_session",
     ),
     Route("POST", f"{_ONE}/void", void_invoice, "InvoiceVoidInvoiceParams"),
     Route(

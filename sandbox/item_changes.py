@@ -162,24 +162,9 @@ def _check(ctx: Context, subscription: Obj, items: list[Obj]) -> None:
         raise bad_request("A subscription must have at least one item: cancel it instead.", "items")
     if len(items) > MAX_ITEMS:
         raise bad_request(f"A subscription can have at most {MAX_ITEMS} items.", "items")
-    seen: set[str] = set()
-    cycles: set[tuple[str, int]] = set()
-    for item in items:
-        price = ctx.world.store.need("price", item["price"])
-        if price["id"] in seen:
-            verb = (
-                "Cannot create a Subscription"
-                if not subscription["items"]
-                else ("Cannot add multiple subscription items with the same price:")
-            )
-            raise bad_request(
-                f"{verb} with multiple Subscription Items with the same Price: {price['id']}"
-                if not subscription["items"]
-                else f"{verb} {price['id']}",
-                "plan" if not subscription["items"] else "price",
-            )
-        seen.add(price["id"])
-        cycles.add((price["recurring"]["interval"], price["recurring"]["interval_count"]))
+    prices = [ctx.world.store.need("price", item["price"]) for item in items]
+    _check_duplicates(prices, new=not subscription["items"])
+    for price in prices:
         if subscription["currency"] not in (None, price["currency"]):
             raise bad_request(
                 f"The price specified only supports `{price['currency']}`. This doesn't match "
@@ -187,6 +172,7 @@ def _check(ctx: Context, subscription: Obj, items: list[Obj]) -> None:
                 "currency",
             )
         subscription["currency"] = price["currency"]
+    cycles = {(p["recurring"]["interval"], p["recurring"]["interval_count"]) for p in prices}
     if len(cycles) > 1 and subscription["billing_mode"]["type"] == "classic":
         raise bad_request(
             "Currently, all prices on a subscription must have the same `recurring.interval` "
@@ -194,3 +180,20 @@ def _check(ctx: Context, subscription: Obj, items: list[Obj]) -> None:
             "mode.",
             "items",
         )
+
+
+def _check_duplicates(prices: list[Obj], *, new: bool) -> None:
+    """One item for each price; the parameter blamed at creation is recorded."""
+    ids = [price["id"] for price in prices]
+    twice = next((one for place, one in enumerate(ids) if one in ids[:place]), None)
+    if twice is None:
+        return
+    if new:
+        raise bad_request(
+            "Cannot create a Subscription with multiple Subscription Items with the same Price: "
+            f"{twice}",
+            "plan",
+        )
+    raise bad_request(
+        f"Cannot add multiple subscription items with the same price: {twice}", "price"
+    )

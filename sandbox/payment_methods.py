@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sandbox.errors import ApiError, bad_request, no_such
-from sandbox.fields import set_fields, set_metadata
+from sandbox.fields import changed, set_fields, set_metadata
 from sandbox.listing import list_page
 from sandbox.routes import Context, Route
 from sandbox.store import Obj, peek
@@ -211,7 +211,9 @@ def update(ctx: Context) -> Obj:
     found = ctx.the("payment_method", what="PaymentMethod")
     method = ctx.world.store.edit("payment_method", found["id"])
     set_metadata(method, ctx.params)
-    return ctx.world.store.put(method, "payment_method.updated")
+    if changed(found, method):
+        ctx.world.store.put(method, "payment_method.updated")
+    return method
 
 
 def retrieve(ctx: Context) -> Obj:

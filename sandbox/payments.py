@@ -117,7 +117,7 @@ def open_payment(world: World, invoice: Obj, now: int) -> None:
 def attempt(world: World, invoice_id: str, now: int, method: Obj | None = None) -> Attempt:
     """Charge what is due on an open invoice and record how it went, events included."""
     invoice = world.store.edit("invoice", invoice_id)
-    assert invoice["status"] == "open"
+    assert invoice["status"] in ("open", "uncollectible")
     method = method or default_method(world, invoice)
     if method is None:
         return Attempt("no_method")
@@ -160,13 +160,12 @@ def settle(
             next_action=None,
         )
         world.store.put(intent, "payment_intent.succeeded")
-    elif intent_id:
-        cancel_intent(world, intent_id, now)
-    for payment in list(world.store.all("invoice_payment", ("invoice", invoice["id"]))):
-        if payment["status"] == "open" and not outside:
+        for payment in _open_payments(world, invoice):
             done = {**payment, "status": "paid", "amount_paid": due}
             done["status_transitions"] = {"canceled_at": None, "paid_at": now}
             world.store.put(done, "invoice_payment.paid")
+    elif intent_id:
+        abandon(world, invoice, now)
     invoice.update(
         status="paid",
         amount_paid=due,
@@ -180,13 +179,24 @@ def settle(
     after_paid(world, invoice)
 
 
-def cancel_intent(world: World, intent_id: str, now: int) -> None:
-    """Give up on a payment that is no longer wanted."""
-    intent = world.store.edit("payment_intent", intent_id)
+def _open_payments(world: World, invoice: Obj) -> list[Obj]:
+    found = world.store.all("invoice_payment", ("invoice", invoice["id"]))
+    return [payment for payment in found if payment["status"] == "open"]
+
+
+def abandon(world: World, invoice: Obj, now: int) -> None:
+    """Give up on the payment of an invoice that is void, or was paid another way."""
+    if invoice["_payment_intent"] is None:
+        return
+    intent = world.store.edit("payment_intent", invoice["_payment_intent"])
     if intent["status"] in ("succeeded", "canceled"):
         return
     intent.update(status="canceled", canceled_at=now, cancellation_reason="void_invoice")
     world.store.put(intent, "payment_intent.canceled")
+    for payment in _open_payments(world, invoice):
+        gone = {**payment, "status": "canceled"}
+        gone["status_transitions"] = {"canceled_at": now, "paid_at": None}
+        world.store.put(gone)
 
 
 def _record_failure(world: World, invoice: Obj, method: Obj, outcome: Attempt, now: int) -> None:

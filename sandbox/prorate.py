@@ -20,6 +20,8 @@ from sandbox.world import World
 
 def credit(world: World, subscription: Obj, item: Obj, at: int, now: int) -> list[Obj]:
     """Credit items for the time after `at` of one item; not stored yet."""
+    if "quantity" not in item:  # metered: paid for afterwards, so nothing to give back
+        return []
     if subscription["billing_mode"]["type"] == "flexible":
         debits = [one for one in item["_debits"] if one["period"][1] > at]
     else:

@@ -96,7 +96,7 @@ def _of_item(world: World, subscription: Obj, change: Change, terms: Terms) -> l
     if new is not None:
         period = _period(world, subscription, old, new, terms)
         _set_period(new, period)
-        if terms.prorate:
+        if terms.prorate and "quantity" in new:
             start = max(terms.now, period[0]) if terms.reset_anchor else terms.at
             new["_debits"] = []
             debits = [charge(world, subscription, new, at=start, period=period, now=terms.now)]
@@ -108,7 +108,7 @@ def _extended(world: World, subscription: Obj, old: Obj, new: Obj, terms: Terms)
     period = period_at(terms.now, *cycle_of(world, new), terms.now)
     _set_period(new, period)
     start = old["current_period_end"]
-    if not terms.prorate or start >= period[1]:
+    if not terms.prorate or start >= period[1] or "quantity" not in new:
         return []
     return [charge(world, subscription, new, at=start, period=period, now=terms.now)]
 

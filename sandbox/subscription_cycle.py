@@ -70,10 +70,9 @@ def _expire(world: World, subscription: Obj, now: int) -> None:
 def _end(world: World, subscription: Obj, now: int) -> None:
     """The wished-for end: what is still pending is invoiced one last time."""
     asked_at = subscription["canceled_at"]
-    at_end = subscription["cancel_at_period_end"]
+    wish = {name: subscription[name] for name in ("cancel_at", "cancel_at_period_end")}
     ended(subscription, now, None)
-    subscription["canceled_at"] = asked_at
-    subscription["cancel_at_period_end"] = at_end
+    subscription.update(wish, canceled_at=asked_at)
     waiting = [
         item
         for item in pending(world, subscription["customer"], subscription["id"])
@@ -109,6 +108,9 @@ def _trial(world: World, subscription: Obj, now: int) -> None:
 
 
 def _renew(world: World, subscription: Obj, now: int) -> None:
+    if subscription["pending_update"]:
+        _expire(world, subscription, now)  # its periods are over; the renewal comes up again
+        return
     draft = renew(world, subscription, now)
     world.store.put(subscription, UPDATED)
     _later(world, subscription, draft, now)

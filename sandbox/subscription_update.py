@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.collect import bill, collect, refusal
 from sandbox.coupons import redeem
-from sandbox.errors import ApiError, bad_request
+from sandbox.errors import ApiError, bad_request, unsupported_param
 from sandbox.fields import merged_metadata, set_fields
 from sandbox.invoice_items import pending
 from sandbox.item_changes import Change, read
@@ -156,11 +156,15 @@ def _settings(request: Update, subscription: Obj) -> None:
             subscription["id"],
             request.now,
         )
-    _cancellation(subscription, params, request.now)
+    _cancellation(subscription, request)
 
 
-def _cancellation(subscription: Obj, params: dict[str, Any], now: int) -> None:
-    """`cancel_at_period_end` and `cancel_at`: the wish to end, and taking it back."""
+def _cancellation(subscription: Obj, request: Update) -> None:
+    """`cancel_at_period_end` and `cancel_at`: the wish to end, and taking it back.
+
+    A moment inside a period would prorate when it comes; that is not implemented, so refused.
+    """
+    params = request.params
     if "cancel_at_period_end" not in params and "cancel_at" not in params:
         return
     ends = [item["current_period_end"] for item in subscription["items"]]
@@ -170,11 +174,14 @@ def _cancellation(subscription: Obj, params: dict[str, Any], now: int) -> None:
     at_end = bool(params.get("cancel_at_period_end"))
     if at_end and cancel_at:
         raise bad_request("You cannot set both `cancel_at` and `cancel_at_period_end`.")
+    within = cancel_at and cancel_at not in ends
+    if within and (cancel_at > max(ends) or request.proration != "none"):
+        raise unsupported_param("cancel_at")
     if at_end:
         cancel_at = subscription["trial_end"] if subscription["status"] == "trialing" else max(ends)
     subscription["cancel_at_period_end"] = at_end
     subscription["cancel_at"] = cancel_at or None
-    subscription["canceled_at"] = now if cancel_at else None
+    subscription["canceled_at"] = request.now if cancel_at else None
     subscription["cancellation_details"]["reason"] = "cancellation_requested" if cancel_at else None
 
 
@@ -323,11 +330,9 @@ def _postpone(request: Update, before: Obj, invoice_id: str) -> None:
     after = world.store.need("subscription", before["id"])
     waiting = copy(before)
     waiting["latest_invoice"] = invoice_id
-    kept = "items billing_cycle_anchor trial_start trial_end discounts cancel_at_period_end "
-    kept += "cancel_at canceled_at"
     waiting["_pending"] = {
         "invoice": invoice_id,
-        "after": {**{name: after[name] for name in kept.split()}, "status": before["status"]},
+        "after": {name: after[name] for name in _kept_for_later(params)},
         **({"metadata": params["metadata"]} if "metadata" in params else {}),
     }
     moved = after["billing_cycle_anchor"] != before["billing_cycle_anchor"]
@@ -342,6 +347,18 @@ def _postpone(request: Update, before: Obj, invoice_id: str) -> None:
         merged = merged_metadata(before["metadata"], params["metadata"])
         waiting["pending_update"]["metadata"] = merged
     world.store.put(waiting, UPDATED)
+
+
+def _kept_for_later(params: dict[str, Any]) -> list[str]:
+    """The fields that a postponed update will set; others may change in the meantime."""
+    by_param = {
+        "items": ["items"],
+        "billing_cycle_anchor": ["items", "billing_cycle_anchor"],
+        "trial_end": ["items", "billing_cycle_anchor", "trial_start", "trial_end"],
+        "discounts": ["discounts"],
+        "cancel_at_period_end": ["cancel_at_period_end", "cancel_at", "canceled_at"],
+    }
+    return [name for param, names in by_param.items() if param in params for name in names]
 
 
 def resume(ctx: Context) -> Obj:

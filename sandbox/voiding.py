@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.balance import move_balance
 from sandbox.billing import finalize
-from sandbox.payments import cancel_intent
+from sandbox.payments import abandon
 from sandbox.standing import after_given_up
 from sandbox.store import Obj
 from sandbox.world import World
@@ -22,8 +22,8 @@ def void(world: World, invoice_id: str, now: int, *, uncollectible: bool = False
         invoice = world.store.edit("invoice", invoice_id)
     if invoice["status"] == "paid":
         return invoice
-    if invoice["_payment_intent"] and not uncollectible:
-        cancel_intent(world, invoice["_payment_intent"], now)
+    if not uncollectible:
+        abandon(world, invoice, now)
     invoice.update(auto_advance=False, next_payment_attempt=None)
     if uncollectible:
         invoice["status"] = "uncollectible"

@@ -295,3 +295,57 @@ def test_a_coupon_that_is_used_up(shop: Shop, limit: dict[str, int]) -> None:
         assert shop.api.get(f"/v1/coupons/{coupon}")["valid"] is False
     answer = shop.try_subscribe((price, 1), discounts=wanted)
     assert (answer.status, answer.error["code"]) == (400, "coupon_expired")
+
+
+def test_an_incomplete_subscription_is_completed_by_confirming(shop: Shop) -> None:
+    """What a checkout page does with the invoice's payment intent."""
+    subscription = shop.subscribe(
+        (shop.price(1000), 1),
+        payment_behavior="default_incomplete",
+        expand=["latest_invoice.payments"],
+    )
+    assert subscription["status"] == "incomplete"
+    intent = subscription["latest_invoice"]["payments"]["data"][0]["payment"]["payment_intent"]
+    path = f"/v1/payment_intents/{intent}/confirm"
+    refused = shop.api.call("POST", path, {"payment_method": DECLINING})
+    assert (refused.status, refused.error["decline_code"]) == (402, "generic_decline")
+    assert shop.api.post(path, {"payment_method": "pm_card_visa"})["status"] == "succeeded"
+    assert shop.read(subscription)["status"] == "active"
+    assert shop.api.call("POST", path).error["code"] == "payment_intent_unexpected_state"
+
+
+def test_a_change_of_settings_survives_a_postponed_update(shop: Shop) -> None:
+    """Only what the update named waits for the payment."""
+    subscription = shop.subscribe((shop.price(1000), 2))
+    shop.pay_with(DECLINING)
+    waiting = shop.change(subscription, 4, payment_behavior="pending_if_incomplete").body
+    path = f"/v1/subscriptions/{subscription['id']}"
+    shop.api.post(path, {"cancel_at_period_end": True})
+    good = shop.pay_with("pm_card_visa")
+    invoice = waiting["latest_invoice"]["id"]
+    shop.api.post(f"/v1/invoices/{invoice}/pay", {"payment_method": good})
+    after = shop.read(subscription)
+    assert (after["quantity"], after["cancel_at_period_end"]) == (4, True)
+
+
+def test_a_finalized_event_shows_an_open_invoice(shop: Shop) -> None:
+    """Each event shows the invoice as it was then, not as it became."""
+    shop.subscribe((shop.price(0), 1))
+    events = shop.api.get("/v1/events", {"types": ["invoice.finalized", "invoice.paid"]})["data"]
+    assert [(e["type"], e["data"]["object"]["status"]) for e in events] == [
+        ("invoice.paid", "paid"),
+        ("invoice.finalized", "open"),
+    ]
+
+
+def test_an_end_inside_a_period_is_refused(shop: Shop) -> None:
+    """It would prorate when it comes, which is not implemented."""
+    subscription = shop.subscribe((shop.price(1000), 2))
+    path = f"/v1/subscriptions/{subscription['id']}"
+    refused = shop.api.call("POST", path, {"cancel_at": START + 10 * DAY})
+    assert refused.error["code"] == "sandbox_unsupported"
+    unprorated = {"cancel_at": START + 10 * DAY, "proration_behavior": "none"}
+    shop.api.post(path, unprorated)
+    shop.to(11)
+    ended = shop.read(subscription)
+    assert (ended["status"], ended["ended_at"]) == ("canceled", START + 10 * DAY)
