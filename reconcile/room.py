@@ -61,9 +61,11 @@ def room_for(  # noqa: PLR0913 - one question, all by name
         organization_in_trial=organization.trial,
         may_raise=may_raise,
     )
-    if takes is None or rules.policy == SeatPolicy.INCLUDED:
+    if takes is None:
         return known
     held = subscriptions.of_organization(session, organization.id)
+    if rules.policy == SeatPolicy.INCLUDED:
+        return replace(known, standing=_best_standing(held))
     if rules.policy == SeatPolicy.OWN_SEAT:
         return _own_seat(session, services, held, known, member_id)
     seated = [(each, subscriptions.seats_of(session, each.id)) for each in held]
@@ -86,6 +88,13 @@ def _standing(held: Held) -> Standing:
     return standing_of(
         held.status, collection_paused=held.collection_paused, canceling=held.cancel_at_period_end
     )
+
+
+def _best_standing(held: tuple[Held, ...]) -> Standing | None:
+    """Return a live subscription's standing where there is one; None: no subscription is known."""
+    standings = [_standing(each) for each in held]
+    live = [standing for standing in standings if Standing.DEAD not in standing]
+    return next(iter(live or standings), None)
 
 
 def _own_seat(
@@ -118,13 +127,15 @@ def _bought(
     seat = seats.get(takes)
     pending = adjustments.pending(session, held.id)
     written = [c.to_quantity for c in pending.changes if c.seat_type == takes] if pending else []
-    in_force = (seat.quantity, seat.stripe_quantity) if seat else ()
+    moves = pending.moves if pending else ()
+    # An item that Stripe no longer has is no seats at all.
+    in_force = (seat.quantity, seat.stripe_quantity or 0) if seat else ()
     automatic = roster_store.auto_add_settings(session, held.organization_id).get(takes)
     found, _ = facts.of_subscription(session, services, held.id, {}, fetched=True)
     item_findings = findings.open_of(
         session, Scope(organization_id=held.organization_id, subscription_id=held.id)
     )
-    quantities = [q for q in (*in_force, *written) if q is not None]
+    quantities = [*in_force, *written]
     one_more = Change(
         quantities={takes: (known.active or 0) + 1}, proration=Proration.CHARGE_NOW, reason=""
     )
@@ -132,6 +143,7 @@ def _bought(
         known,
         capacity=capacity(*quantities),
         most=max(quantities, default=None),
+        arriving=sum(move.to_seat_type == takes for move in moves),
         standing=_standing(held),
         shortfall=reconcile(found).block_growth
         or any(finding.kind in _ITEM_PROBLEMS for finding in item_findings),

@@ -110,8 +110,8 @@ def reconcile_organization(facts: OrganizationFacts) -> Verdict:
     elif over := observing.over_hard_cap(facts.rules, facts.active):
         decision, row = _review(over), Row.OVER_HARD_CAP
     else:
-        row = Row.OWN_SEAT if facts.rules.policy == SeatPolicy.OWN_SEAT else Row.INCLUDED
-        decision = Keep(reason="no quantity is written for this plan")
+        row, reason = _NOT_WRITTEN.get(facts.rules.policy, _BESIDE)
+        decision = Keep(reason=reason)
     return Verdict(
         decision=decision,
         rule=row,
@@ -199,12 +199,18 @@ _HOLDS = (
 )
 
 
+_NOT_WRITTEN = {
+    SeatPolicy.OWN_SEAT: (Row.OWN_SEAT, "every member pays for a seat of their own"),
+    SeatPolicy.INCLUDED: (Row.INCLUDED, "the plan includes its seats"),
+}
+_BESIDE = (Row.ORGANIZATION, "nothing beside its subscriptions")
+
+
 def _by_policy(facts: SubscriptionFacts) -> tuple[Keep | Change, Row]:
     """Rule on each seat type by the plan's policy and net the rulings into one decision."""
-    if facts.rules.policy == SeatPolicy.OWN_SEAT:
-        return Keep(reason="every member pays for a seat of their own"), Row.OWN_SEAT
-    if facts.rules.policy == SeatPolicy.INCLUDED:
-        return Keep(reason="the plan includes its seats"), Row.INCLUDED
+    if facts.rules.policy in _NOT_WRITTEN:
+        row, reason = _NOT_WRITTEN[facts.rules.policy]
+        return Keep(reason=reason), row
     rule_on = RULES_ON[facts.rules.policy]
     trialing = Standing.TRIALING in facts.standing
     rulings = {

@@ -33,6 +33,7 @@ class Row(StrEnum):
     OWN_SEAT = "own_seat"
     INCLUDED = "included"
     NO_SEATS = "no_seats"
+    ORGANIZATION = "organization"  # nothing beside its subscriptions
 
 
 AGREEING = frozenset({Row.PURCHASED_AGREES, Row.FOLLOW_AGREES, Row.CONTRACT_AGREES})

@@ -471,3 +471,9 @@ def test_a_seat_type_neither_bought_nor_used_is_no_matter() -> None:
     verdict = reconcile(subscription(seat(0, 0, None), seat(2, 2, 2, seat_type="base")))
     assert verdict.rule == Row.PURCHASED_AGREES
     assert not kinds(verdict)
+
+
+def test_an_organization_that_buys_its_seats_is_judged_by_its_subscriptions() -> None:
+    verdict = reconcile_organization(organization(rules=rules(), active={"voice": 4}))
+    assert verdict.rule == Row.ORGANIZATION
+    assert not kinds(verdict)
