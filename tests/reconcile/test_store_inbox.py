@@ -1,6 +1,7 @@
 """Law 2 in the database: a redelivery re-arms an unfinished row and is only counted otherwise."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_one_event_twice_in_a_batch_is_one_row(connection: Connection) -> None:
     inbox.accept(connection, [row, other, row])
     assert stored(connection, row.id).deliveries == 2
     assert stored(connection, other.id).deliveries == 1
+
+
+def test_two_writers_with_the_same_events_do_not_lock_each_other_out(
+    connection: Connection, engine: Engine
+) -> None:
+    rows = [event_row() for _ in range(150)]
+    inbox.accept(connection, rows)
+
+    def deliver(batch: list[InboxRow]) -> None:
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as own:
+            for _ in range(25):
+                inbox.accept(own, batch)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(deliver, [rows, rows[::-1]]))
+    counted = connection.execute(text("select distinct deliveries from events")).scalars().all()
+    assert list(counted) == [51]
 
 
 def test_nothing_to_store_is_no_statement(connection: Connection) -> None:
