@@ -79,4 +79,4 @@ def all_routes() -> list[Route]:
 
 def all_includes() -> dict[str, Include]:
     """Fields that are shown only when `expand` names them."""
-    return {**catalog.INCLUDES, **checkout.INCLUDES, **payments.INCLUDES}
+    return {**catalog.INCLUDES, **checkout.INCLUDES, **payments.INCLUDES, **subscriptions.INCLUDES}

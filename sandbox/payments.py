@@ -10,6 +10,7 @@ from typing import Literal
 
 from sandbox.listing import list_page
 from sandbox.payment_methods import card_error, card_of
+from sandbox.render import list_of, show
 from sandbox.routes import Context, Route
 from sandbox.standing import after_failed, after_paid
 from sandbox.store import Obj, Row, peek
@@ -264,9 +265,9 @@ def list_intents(ctx: Context) -> Obj | bytes:
 
 def payments_of(world: World, invoice: Obj) -> Obj:
     """`invoice.payments`, shown only when it is expanded."""
-    data = list(world.store.all("invoice_payment", ("invoice", invoice["id"])))
-    url = f"/v1/invoices/{invoice['id']}/payments"
-    return {"object": "list", "data": data[::-1], "has_more": False, "url": url}
+    found = world.store.all("invoice_payment", ("invoice", invoice["id"]))
+    data = [show(world, payment) for payment in found]
+    return list_of(data[::-1], f"/v1/invoices/{invoice['id']}/payments")
 
 
 def confirmation_secret_of(world: World, invoice: Obj) -> Obj | None:

@@ -62,7 +62,8 @@ def _expand(world: World, node: Any, parts: list[str], includes: dict[str, Inclu
         return
     name, rest = parts[0], parts[1:]
     if name == "data" and node.get("object") == "list":
-        _expand(world, node["data"], rest, includes)
+        if rest:
+            _expand(world, node["data"], rest, includes)
         return
     include = includes.get(f"{node.get('object')}.{name}")
     if include is not None and not isinstance(node.get(name), dict):

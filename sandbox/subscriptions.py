@@ -14,6 +14,7 @@ from sandbox.listing import list_page
 from sandbox.payments import Attempt
 from sandbox.prorate import stub_line
 from sandbox.proration import add_intervals
+from sandbox.render import list_of, show
 from sandbox.renewal import advance_later
 from sandbox.routes import Context, Route
 from sandbox.setup_intents import pending_setup
@@ -54,6 +55,8 @@ def propose(ctx: Context, params: dict[str, Any]) -> tuple[Obj, Obj | None]:
     trial_end = _trial_end(world, subscription, params, now)
     anchor = trial_end or params.get("billing_cycle_anchor") or now
     subscription["billing_cycle_anchor"] = anchor
+    if not trial_end:
+        _check_anchor(world, subscription, anchor, now)
     for item in subscription["items"]:
         item["current_period_start"] = now
         item["current_period_end"] = anchor if anchor > now else _cycle_end(world, item, now)
@@ -77,6 +80,17 @@ def _check_create(params: dict[str, Any], now: int) -> None:
     check_trial_end(params.get("trial_end"), now)
     if params.get("billing_cycle_anchor", now) < now:
         raise bad_request("billing_cycle_anchor cannot be in the past.", "billing_cycle_anchor")
+
+
+def _check_anchor(world: World, subscription: Obj, anchor: int, now: int) -> None:
+    """A first period is at most a whole one."""
+    latest = min(_cycle_end(world, item, now) for item in subscription["items"])
+    if anchor > latest:
+        raise bad_request(
+            f"billing_cycle_anchor cannot be later than next natural billing date ({latest}) for "
+            "plan",
+            "billing_cycle_anchor",
+        )
 
 
 def check_trial_end(trial_end: Any, now: int) -> None:
@@ -330,6 +344,16 @@ _ACCEPTS = (
     "metadata off_session payment_behavior payment_settings proration_behavior trial_end "
     "trial_from_plan trial_period_days trial_settings"
 )
+
+
+def subscriptions_of(world: World, customer: Obj) -> Obj:
+    """`customer.subscriptions`, shown only when it is expanded: those that are not over."""
+    found = world.store.all("subscription", ("customer", customer["id"]))
+    data = [show(world, one) for one in found if one["status"] not in GONE]
+    return list_of(data[::-1], f"/v1/customers/{customer['id']}/subscriptions")
+
+
+INCLUDES = {"customer.subscriptions": subscriptions_of}
 ROUTES = (
     Route("POST", "/v1/subscriptions", create, "SubscriptionCreateParams", _ACCEPTS),
     Route(

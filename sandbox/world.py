@@ -29,7 +29,6 @@ TABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("price", "price", ("product", "lookup_key")),
     ("coupon", "co", ()),
     ("discount", "di", ()),
-    ("promotion_code", "promo", ()),
     ("tax_rate", "txr", ()),
     ("subscription", "sub", ("customer", "schedule", "test_clock", "items.id")),
     ("subscription_item", "si", ()),  # ids only: items live in their subscription

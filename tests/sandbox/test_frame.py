@@ -123,6 +123,25 @@ def test_expansion(api: Api) -> None:
         assert answer.status == 400
 
 
+def test_expansion_leaves_what_is_stored_alone(api: Api) -> None:
+    """What one caller had expanded, the next one sees as an id again."""
+    settings = {"default_payment_method": "pm_card_visa"}
+    customer = api.post(
+        "/v1/customers", {"payment_method": "pm_card_visa", "invoice_settings": settings}
+    )["id"]
+    item = {"customer": customer, "amount": 900, "currency": "usd"}
+    api.post("/v1/invoiceitems", item)
+    draft = {"customer": customer, "pending_invoice_items_behavior": "include"}
+    path = f"/v1/invoices/{api.post('/v1/invoices', draft)['id']}"
+    api.post(f"{path}/pay")
+    plain = api.get(path, {"expand": ["payments"]})
+    deep = ["payments.data.payment.payment_intent", "customer.invoice_settings", "lines.data"]
+    assert api.get(path, {"expand": deep}) != plain
+    assert api.get(path, {"expand": ["payments"]}) == plain
+    shown = api.get(f"/v1/customers/{customer}", {"expand": ["subscriptions"]})
+    assert shown["subscriptions"]["data"] == []
+
+
 def test_two_requests_on_one_connection_and_a_body_in_pieces(box: Box) -> None:
     """Keep-alive works, and a slow body is waited for."""
     host, port = box.url.removeprefix("http://").split(":")
