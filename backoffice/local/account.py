@@ -96,8 +96,13 @@ def reachable_home(home: Path, account: Account | None) -> Path:
     return target
 
 
-def temporary_home(account: Account | None, *, lasting: bool = False) -> Path:
-    """A fresh directory the account can enter: `lasting` ones survive a restart of the machine."""
+def temporary_home(
+    account: Account | None, *, lasting: bool = False, longest: int | None = None
+) -> Path:
+    """A fresh directory the account can enter.
+
+    `lasting` ones survive a restart of the machine; `longest` bounds the path, in bytes.
+    """
     usual = Path(tempfile.gettempdir())
     places = [Path("/var/tmp"), usual, Path("/tmp")] if lasting else [usual, Path("/tmp")]  # noqa: S108  # random names in it, checked owner
     for place in dict.fromkeys(places):
@@ -105,7 +110,8 @@ def temporary_home(account: Account | None, *, lasting: bool = False) -> Path:
             continue
         fresh = Path(tempfile.mkdtemp(prefix="trueup-", dir=place))
         fresh.chmod(0o711 if account else 0o700)
-        if account is None or succeeds_as(account, 'test -x "$1"', fresh):
+        fits = longest is None or len(os.fsencode(fresh)) <= longest
+        if fits and (account is None or succeeds_as(account, 'test -x "$1"', fresh)):
             return fresh
         fresh.rmdir()
     raise LocalError(

@@ -3,21 +3,29 @@
 import os
 import signal
 import subprocess
-import tempfile
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
-from backoffice.local.account import Account, make_home, reachable_home, unprivileged_account
+from backoffice.local.account import (
+    Account,
+    make_home,
+    reachable_home,
+    temporary_home,
+    unprivileged_account,
+)
 from backoffice.local.binaries import postgres_binaries
-from backoffice.local.errors import LocalError
+from backoffice.local.errors import LocalError, ProcessFailedError
 from backoffice.local.processes import Command, Process
 
 USER = "trueup"
 PORT = 5432  # part of the socket's name; nothing listens on TCP
 INITDB_TIMEOUT_S = 120
+START_ATTEMPTS = 10
+RETRY_S = 0.2
 # sun_path holds 108 bytes on Linux and 104 on macOS, its closing zero included.
 SOCKET_PATH_LIMIT = 103
 
@@ -74,8 +82,17 @@ class Postgres:
             self._create_cluster()
         if self._sockets != self._data:
             self._own(self._sockets)
-        self.process.start()
-        self.process.wait_ready()
+        for attempt in range(1, START_ATTEMPTS + 1):
+            self.process.start()
+            try:
+                self.process.wait_ready()
+            except ProcessFailedError:
+                # The last server was killed, and its children are still on their way out.
+                if attempt == START_ATTEMPTS or "is still in use" not in self.process.tail():
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop it; committed rows are safe. Its socket directory goes when it lay outside."""
@@ -112,12 +129,11 @@ class Postgres:
 
     def _socket_directory(self) -> Path:
         """The data directory itself, mode 0700; a short private one when its path is too long."""
-        if len(os.fsencode(self._data / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_LIMIT:
+        name = f"/.s.PGSQL.{PORT}.lock"
+        longest = SOCKET_PATH_LIMIT - len(name)
+        if len(os.fsencode(self._data)) <= longest:
             return self._data
-        for place in dict.fromkeys((tempfile.gettempdir(), "/tmp")):  # noqa: S108  # random name
-            if len(os.fsencode(place)) < SOCKET_PATH_LIMIT - 40 and Path(place).is_dir():
-                return Path(tempfile.mkdtemp(prefix="trueup-", dir=place))
-        raise LocalError("no directory short enough for PostgreSQL's socket; set TMPDIR to one")
+        return temporary_home(self._account, longest=longest)
 
     def _create_cluster(self) -> None:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,6 +161,7 @@ class Postgres:
             raise LocalError(f"initdb failed in {self._data}:\n{made.stderr.strip()}")
 
     def _own(self, directory: Path) -> None:
+        directory.chmod(0o700)
         if self._account:
             os.chown(directory, self._account.uid, self._account.gid)
 
