@@ -4,7 +4,7 @@ A job carries a work key and nothing else. It never fails in RQ's eyes: what wen
 inbox row, and a row that could not be written comes due again by itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from reconcile.services import Services
 from reconcile.work import WorkReport
 from reconcile.work import work_off as work_off_in_full
 from worker.deadline import Deadline, Lease
+from worker.queues import WORK_OFF
 
 # What the supervisor grants a job on top of its own alarm, to be written down as overdue.
 LAST_WORDS_S = 15.0
@@ -54,3 +55,8 @@ def work_off(work_key: str) -> None:
             desk.work(desk.services, work_key)
     except (Exception, Interrupted):  # noqa: BLE001 - the rows come due again, whatever it was
         structlog.get_logger().exception("not worked off, due again", work_key=work_key)
+
+
+# Every job there is, by the name it has in the queue. A worker runs nothing else, whatever the
+# queue's server says.
+JOBS: Mapping[str, Callable[[str], None]] = {WORK_OFF: work_off}

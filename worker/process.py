@@ -1,4 +1,4 @@
-"""`trueup worker`: RQ's worker loop with the jobs run in its own process, under a supervisor.
+"""`trueup worker`: RQ's worker loop with our jobs run in its own process, under a supervisor.
 
 A fork for each job would be the safer half of RQ, and costs most of the throughput (see
 bench/jobs.py). What the fork was for is done otherwise: a hanging job by an alarm and, when that
@@ -6,15 +6,16 @@ does not help, by the supervisor; a crash by the inbox's rows, which come due ag
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
 import structlog
 from redis import RedisError
-from rq import SimpleWorker
-from rq.exceptions import StopRequested
+from rq import Queue, SimpleWorker
+from rq.exceptions import DeserializationError, StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.timeouts import BaseDeathPenalty
 from rq.worker.base import WorkerStatus
 
 from reconcile import log, metrics
@@ -39,22 +40,40 @@ Work = Callable[[Services, str], WorkReport]
 Open = Callable[[Settings, Budget], Services]
 
 
-class _LeftToUs(BaseDeathPenalty):
-    """RQ's alarm, switched off: a second one of the process would take away `Deadline`'s."""
-
-    def setup_death_penalty(self) -> None:
-        pass
-
-    def cancel_death_penalty(self) -> None:
-        pass
-
-
 class InProcessWorker(SimpleWorker):
-    """RQ's loop at our desk: no fork, our deadline, nothing to be told over pub/sub."""
+    """RQ's loop at our desk: it takes hints off the queue, we do the rest.
 
-    death_penalty_class = _LeftToUs
-    max_connection_wait_time = LONGEST_WAIT_S = 5.0
+    RQ's way of running a job would import whatever name the job carries, and its callbacks, and
+    keep books that the inbox has already. Here a job is a name out of `jobs.JOBS` or refused.
+    """
+
+    max_connection_wait_time = 5.0
     desk: jobs.Desk
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run what the hint names, in this process."""
+        with self.connection.pipeline() as pipeline:
+            self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
+            pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
+            pipeline.delete(job.key)
+            pipeline.execute()
+        try:
+            run, arguments = jobs.JOBS.get(str(job.func_name)), job.args
+        except DeserializationError:
+            run, arguments = None, ()
+        if run is None or len(arguments) != 1 or not isinstance(arguments[0], str):
+            structlog.get_logger().error("refused a job that is not ours", job=job.id)
+            return
+        run(arguments[0])
+
+    def run_maintenance_tasks(self) -> None:
+        """Forget the hints of workers that died; their rows come due again without them.
+
+        RQ's own maintenance runs callbacks by name, and looks after books that are not kept.
+        """
+        for queue in self.queues:
+            self.connection.delete(queue.intermediate_queue_key)
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment] # RQ says None
 
     def subscribe(self) -> None:
         """Listen to nobody: anyone on the queue's server could stop jobs by it."""

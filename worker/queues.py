@@ -18,7 +18,8 @@ from reconcile.settings import Settings
 
 NAME = "trueup"
 
-# By name: the relay does not import what the workers run. A test resolves it.
+# By name: the relay does not import what the workers run. It is in queues of running
+# installations: keep it. `worker.jobs` says what it stands for.
 WORK_OFF = "worker.jobs.work_off"
 
 # Every queue there is. A worker listens to exactly one: RQ then moves a job from list to list
@@ -59,13 +60,7 @@ class Queue:
         self._queue.enqueue_many(
             [
                 RqQueue.prepare_data(
-                    WORK_OFF,
-                    args=(work_key,),
-                    ttl=self._hint_ttl_s,
-                    timeout=-1,  # the worker's own deadline counts, see worker.process
-                    result_ttl=0,
-                    failure_ttl=self._hint_ttl_s,
-                    description=work_key,
+                    WORK_OFF, args=(work_key,), ttl=self._hint_ttl_s, description=work_key
                 )
                 for work_key in work_keys
             ]

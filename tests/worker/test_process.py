@@ -3,10 +3,16 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
+import redis
+from rq import Callback
+from rq import Queue as RqQueue
+from rq.serializers import JSONSerializer
 
 from tests.support.workshop import Workshop, eventually
+from worker import queues
 
 
 def test_everything_due_is_worked_off_and_no_key_by_two_at_once(workshop: Workshop) -> None:
@@ -133,3 +139,35 @@ def test_a_worker_stopped_by_the_machine_holds_nobody_up_for_ever(workshop: Work
     (child,) = psutil.Process(worker.pid).children()
     os.kill(child.pid, signal.SIGSTOP)
     eventually(lambda: workshop.row(event_id).state == "done", within_s=30)
+
+
+def test_a_worker_runs_no_code_that_somebody_put_into_the_queue(
+    workshop: Workshop, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    """Whoever can write to the queue's server can do no more than hint."""
+    harmed = [tmp_path / f"harmed-{number}" for number in range(4)]
+    foreign = RqQueue(queues.NAME, connection=redis_client, serializer=JSONSerializer)
+    foreign.enqueue("os.mkdir", str(harmed[0]))
+    foreign.enqueue(queues.WORK_OFF, "sub:quick-1", on_success=Callback("os.mkdir"))
+    foreign.enqueue(queues.WORK_OFF, "sub:quick-1", str(harmed[1]))
+    foreign.enqueue(queues.WORK_OFF, [str(harmed[2])])
+    pickled = RqQueue(queues.NAME, connection=redis_client)
+    pickled.enqueue("os.mkdir", str(harmed[3]))
+    event_id = workshop.event("sub:quick-1")
+    workshop.worker()
+    workshop.relay()
+    eventually(lambda: workshop.row(event_id).state == "done")
+    eventually(lambda: not redis_client.llen("rq:queue:trueup"))
+    assert not any(path.exists() for path in harmed)
+    assert not redis_client.keys("rq:*failed*")
+    assert len(workshop.running) == 2
+    assert "refused a job that is not ours" in workshop.running[0].tail()
+    assert "starting another" not in workshop.running[0].tail(), "it took the worker down"
+
+
+def test_the_hints_of_a_dead_worker_do_not_pile_up(
+    workshop: Workshop, redis_client: redis.Redis
+) -> None:
+    redis_client.rpush("rq:queue:trueup:intermediate", "left-by-a-dead-one")
+    workshop.worker()
+    eventually(lambda: not redis_client.exists("rq:queue:trueup:intermediate"))

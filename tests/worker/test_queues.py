@@ -1,6 +1,5 @@
 """The queue: short-lived hints in JSON, on a server that may be away."""
 
-import importlib
 import inspect
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from rq.serializers import JSONSerializer
 from backoffice.local.network import free_port
 from reconcile.settings import Settings
 from worker import queues
+from worker.jobs import JOBS
 from worker.queues import Queue
 
 MakeSettings = Callable[..., Settings]
@@ -23,11 +23,11 @@ def queue(make_settings: MakeSettings, redis_url: str) -> Queue:
     return Queue(make_settings(redis_url=redis_url, hint_lease_s=7.5))
 
 
-def test_the_job_named_in_the_queue_exists_and_takes_a_work_key() -> None:
-    module, _, name = queues.WORK_OFF.rpartition(".")
-    job = getattr(importlib.import_module(module), name)
-    assert list(inspect.signature(job).parameters) == ["work_key"]
-    assert job.__module__ == module
+def test_the_job_named_in_the_queue_is_one_that_workers_run() -> None:
+    assert set(JOBS) == {queues.WORK_OFF}
+    for name, job in JOBS.items():
+        assert f"{job.__module__}.{job.__name__}" == name
+        assert list(inspect.signature(job).parameters) == ["work_key"]
 
 
 def test_a_hint_is_one_job_a_key_that_carries_json_and_no_pickle(
