@@ -13,6 +13,7 @@ import itertools
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -177,7 +178,10 @@ class Deliverer:
 
     def _work(self) -> None:
         while (delivery := self._queue.get()) is not None:
-            self._attempt(delivery)
+            try:
+                self._attempt(delivery)
+            except Exception:  # noqa: BLE001 - one webhook that fails here must not stop the rest
+                traceback.print_exc()
 
     def _attempt(self, delivery: Delivery) -> None:
         target = self._target(delivery.endpoint_id)

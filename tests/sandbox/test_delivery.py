@@ -102,6 +102,17 @@ def test_what_never_arrives_is_given_up_and_stays_undelivered(api: Api) -> None:
     assert api.get("/v1/events", {"delivery_success": True})["data"] == []
 
 
+def test_what_waits_for_an_endpoint_that_is_gone_is_given_up(api: Api, receiver: Receiver) -> None:
+    made = endpoint(api, receiver.url, "*")
+    api.control("POST", "webhook_faults", {"kind": "delay", "delay_s": 0.2})
+    api.post("/v1/customers", {"email": "a@example.com"})
+    api.delete(f"/v1/webhook_endpoints/{made['id']}")
+    eventually(lambda: api.control("GET", "deliveries")["failed"] == 1)
+    endpoint(api, receiver.url, "*")
+    api.post("/v1/customers", {"email": "b@example.com"})
+    assert receiver.wait_for(1)[0].event["data"]["object"]["email"] == "b@example.com"
+
+
 def test_both_secrets_sign_while_one_is_rolled(api: Api, box: Box, receiver: Receiver) -> None:
     made = endpoint(api, receiver.url, "*")
     rolled = api.control("POST", f"endpoints/{made['id']}/roll", {"overlap_s": 60})

@@ -111,6 +111,29 @@ def test_what_changed_nothing_or_failed_makes_no_event(api: Api, box: Box) -> No
     assert [e["type"] for e in api.get("/v1/events")["data"]] == ["customer.created"]
 
 
+def test_pausing_and_resuming_have_events_of_their_own(api: Api) -> None:
+    product = api.post("/v1/products", {"name": "Base seat"})["id"]
+    month = {"interval": "month"}
+    price = {"product": product, "currency": "usd", "unit_amount": 1000, "recurring": month}
+    trial = {
+        "customer": api.post("/v1/customers", {"email": "a@example.com"})["id"],
+        "items": [{"price": api.post("/v1/prices", price)["id"]}],
+        "trial_period_days": 7,
+        "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
+    }
+    path = f"/v1/subscriptions/{api.post('/v1/subscriptions', trial)['id']}"
+    assert api.post(path, {"trial_end": "now"})["status"] == "paused"
+
+    def told(name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.get("/v1/events", {"type": name})["data"]
+        return found
+
+    (paused,) = told("customer.subscription.paused")
+    assert paused["data"]["object"]["status"] == "paused"
+    assert "previous_attributes" not in paused["data"]
+    assert told("customer.subscription.resumed") == []
+
+
 def test_an_event_keeps_what_the_object_was_then(api: Api) -> None:
     customer = api.post("/v1/customers", {"email": "a@example.com"})
     api.post(f"/v1/customers/{customer['id']}", {"email": "b@example.com"})
