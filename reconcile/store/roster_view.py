@@ -66,6 +66,7 @@ def counts_of(connection: Connection, view: str, organization_id: str) -> list[V
 
 def all_counts(connection: Connection, view: str) -> Iterator[ViewCount]:
     """Yield every organization's seat types, a few thousand rows in memory at a time."""
-    streamed = connection.execution_options(stream_results=True, yield_per=_ROWS_AT_A_TIME)
-    for row in streamed.execute(text(_GROUPED.format(view=quoted(view), only=""))):
+    query = text(_GROUPED.format(view=quoted(view), only=""))
+    options = {"stream_results": True, "yield_per": _ROWS_AT_A_TIME}
+    for row in connection.execute(query, execution_options=options):
         yield ViewCount(*row)
