@@ -65,7 +65,8 @@ def room_for(  # noqa: PLR0913 - one question, all by name
         return known
     held = subscriptions.of_organization(session, organization.id)
     if rules.policy == SeatPolicy.INCLUDED:
-        return replace(known, standing=_best_standing(held))
+        ended = subscriptions.ever_had(session, organization.id) and not held
+        return replace(known, standing=Standing.DEAD if ended else _best_standing(held))
     if rules.policy == SeatPolicy.OWN_SEAT:
         return _own_seat(session, services, held, known, member_id)
     seated = [(each, subscriptions.seats_of(session, each.id)) for each in held]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -61,6 +61,12 @@ def held(session: Session, subscription_id: str) -> Held | None:
 def of_organization(session: Session, organization_id: str) -> tuple[Held, ...]:
     """Return the organization's subscriptions that are not over, oldest first."""
     return _not_over(session, subscriptions.c.organization_id == organization_id)
+
+
+def ever_had(session: Session, organization_id: str) -> bool:
+    """Return whether the organization has a subscription recorded, over or not."""
+    whose = subscriptions.c.organization_id == organization_id
+    return session.scalar(select(exists().where(whose))) is True
 
 
 def of_customer(session: Session, customer_id: str) -> tuple[Held, ...]:
