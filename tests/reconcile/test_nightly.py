@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from datetime import date
 
+import orjson
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from reconcile import nightly
+from reconcile.database import exclusive
 from reconcile.report import Report
 from reconcile.settings import Settings
-from reconcile.tables import events, nightly_differs, nightly_seen
+from reconcile.tables import events, members, nightly_differs, nightly_seen
+from reconcile.work import work_off
+from tests.support.roster import add_member, add_members, add_organization
 from tests.support.sandbox import Sandbox
 from tests.support.shop import Shop, opened_shop
 
@@ -197,3 +201,77 @@ def test_one_failure_does_not_stop_the_run_and_is_left_to_a_worker(
     with shop.services.sessions() as session:
         left = session.execute(select(events)).one()
     assert (left.type, left.work_key) == ("trueup.nightly.unsettled", f"sub:{first}")
+
+
+def test_what_holds_of_organizations_is_told_without_a_call(shop: Shop, sandbox: Sandbox) -> None:
+    with shop.services.sessions.begin() as session:
+        add_organization(session, "scale", plan="commerce_growth")  # 3 Admin seats, 7 at most
+        add_members(session, "scale", "admin", role="admin", active=8)
+        add_organization(session, "workspace", plan="workspace_pro")  # every member pays
+        add_members(session, "workspace", "pro", active=1)
+    before = calls(sandbox)
+    report = run(shop)
+    assert calls(sandbox) - before == 1
+    assert report.differing == {"included seats": 1, "member without a seat": 1}
+    assert "over_hard_cap" in shop.findings(None, "scale")
+    assert shop.findings(None, "workspace") == {"member_without_seat"}
+    with shop.services.sessions.begin() as session:
+        session.execute(update(members).values(status="removed"))
+    again = run(shop, night=date(2026, 3, 2))
+    assert again.differing == {"open finding": 2}
+    assert shop.findings(None, "scale") == shop.findings(None, "workspace") == set()
+
+
+def test_an_own_seat_without_its_member_is_told(shop: Shop) -> None:
+    customer = shop.organization("org_1", plan="workspace_pro")
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ann", role="admin", seat_type="pro")
+    subscription_id = shop.subscribe(
+        customer, {"pro": 1}, plan="workspace_pro", **{"metadata[member_id]": "ann"}
+    )
+    assert run(shop).differing == {"new in Stripe": 1, "member without a seat": 1}
+    assert run(shop, night=date(2026, 3, 2)).differing == {}
+    with shop.services.sessions.begin() as session:
+        session.execute(update(members).values(status="blocked"))
+    assert run(shop, night=date(2026, 3, 3)).differing == {"member": 1}
+    assert shop.findings(subscription_id) == {"seat_without_member"}
+
+
+def test_a_dry_run_settles_findings_but_adopts_no_quantity(shop: Shop) -> None:
+    (first,) = agreeing(shop, 1)
+    shop.edit(first, "voice", 5)
+    report = run(shop, writes=False)
+    assert report.differing == {"quantity": 1}
+    seat = shop.seats(first)["voice"]
+    assert (seat.quantity, seat.stripe_quantity) == (3, 5)
+    run(shop, writes=True)
+    assert shop.seats(first)["voice"].quantity == 5
+    assert run(shop, night=date(2026, 3, 2)).differing == {}
+
+
+def test_what_another_process_holds_is_left_to_a_worker(shop: Shop) -> None:
+    (first,) = agreeing(shop, 1)
+    shop.edit(first, "voice", 1, proration_behavior="always_invoice")
+    with exclusive(shop.services.engine, f"sub:{first}") as mine:
+        assert mine
+        report = run(shop)
+    assert (report.postponed, report.settled) == (1, 0)
+    with shop.services.sessions() as session:
+        left = session.execute(select(events)).one()
+    assert (left.type, left.work_key) == ("trueup.nightly.unsettled", f"sub:{first}")
+    work_off(shop.services, f"sub:{first}")
+    assert shop.quantities(first) == {"voice": 2, "base": 1}
+
+
+def test_the_report_comes_back_from_its_json() -> None:
+    report = Report(night=NIGHT, writes=False)
+    report.would("usd", 5_000)
+    report.would("usd", 2_500)
+    report.would("usd", -100)
+    report.would("jpy", 10)
+    assert [(m.currency, m.direction, m.total_minor, m.adjustments) for m in report.would_move] == [
+        ("usd", "charged", 7_500, 2),
+        ("usd", "credited", -100, 1),
+        ("jpy", "charged", 10, 1),
+    ]
+    assert Report.of_json(NIGHT, orjson.loads(orjson.dumps(report.as_json()))) == report
