@@ -41,6 +41,9 @@ from reconcile.store.work import ClaimedEvent
 # Events that came in while the batch was worked off are taken in the same go, this many times.
 MOST_ROUNDS = 5
 
+# What a work key may name: a subscription, an organization, a customer.
+SCOPES = ("sub", "org", "cus")
+
 # While another worker holds the key, its new events are looked at this often.
 BUSY_AGAIN = timedelta(seconds=1)
 
@@ -104,6 +107,7 @@ def work_off(services: Services, work_key: str, settle: Settle = settle_key) -> 
     ):
         report = _in_rounds(services, work_key, settle) if mine else _busy(services, work_key)
     scope = work_key.partition(":")[0]
+    scope = scope if scope in SCOPES else "other"  # a hint may say anything, a label may not
     metrics.WORKED_OFF.labels(scope=scope, ended=report.ended).inc()
     metrics.WORK_SECONDS.labels(scope=scope).observe(time.monotonic() - started_at)
     return report

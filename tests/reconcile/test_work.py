@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from reconcile.database import exclusive
 from reconcile.errors import (
@@ -258,3 +259,11 @@ def test_a_scope_nobody_knows_is_a_dead_letter(services: Services) -> None:
     event_id = put(services, work_key="moon:1")
     assert work_off(services, "moon:1").ended is Ended.DEAD
     assert "moon" in row(services, event_id).reason
+
+
+def test_no_hint_makes_a_label_of_its_own(services: Services) -> None:
+    work_off(services, "moon-17:1")
+    assert "moon-17" not in generate_latest().decode()
+    assert (
+        'trueup_worked_off_total{ended="nothing_due",scope="other"}' in generate_latest().decode()
+    )
