@@ -349,3 +349,35 @@ def test_an_end_inside_a_period_is_refused(shop: Shop) -> None:
     shop.to(11)
     ended = shop.read(subscription)
     assert (ended["status"], ended["ended_at"]) == ("canceled", START + 10 * DAY)
+
+
+@pytest.mark.parametrize(("days", "amount"), [(4 / DAY, 0), (12, 419)])
+def test_a_new_anchor_owes_only_the_added_time(shop: Shop, days: float, amount: int) -> None:
+    """Flexible: one pending debit from the old end to the new one, and no credit (recorded).
+
+    12 days in, that is 13 days of the 31 that begin on 3 October.
+    """
+    subscription = shop.subscribe((shop.price(1000), 1))
+    shop.to(days)
+    path = f"/v1/subscriptions/{subscription['id']}"
+    moved = shop.api.post(path, {"billing_cycle_anchor": {"type": "now"}})
+    now = START + int(days * DAY)
+    assert moved["billing_cycle_anchor"] == now
+    assert moved["latest_invoice"] == subscription["latest_invoice"]
+    waiting = {"customer": shop.customer, "pending": True}
+    (item,) = shop.api.get("/v1/invoiceitems", waiting)["data"]
+    assert (item["amount"], item["period"]) == (
+        amount,
+        {"start": START + 30 * DAY, "end": now + 30 * DAY if days < 1 else now + 31 * DAY},
+    )
+
+
+def test_a_new_anchor_in_classic_mode_starts_over(api: Api) -> None:
+    """The unused time is credited and a whole period is charged at once."""
+    shop = Shop(api, mode="classic")
+    subscription = shop.subscribe((shop.price(1000), 1))
+    shop.to(12)
+    path = f"/v1/subscriptions/{subscription['id']}"
+    moved = shop.api.post(path, {"billing_cycle_anchor": {"type": "now"}})
+    assert sorted(amount for amount, _ in shop.lines(moved["latest_invoice"])) == [-600, 1000]
+    assert moved["items"]["data"][0]["current_period_start"] == START + 12 * DAY
