@@ -265,6 +265,18 @@ def test_a_newer_snapshot_is_believed_but_never_written_from(shop: Shop) -> None
     assert shop.findings(sub) == set()
 
 
+def test_a_snapshot_on_its_way_during_our_write_is_waited_out(shop: Shop) -> None:
+    _, sub = short_of_seats(shop)
+    raw = shop.sandbox.get(f"/v1/subscriptions/{sub}")
+    shop.settle(sub)
+    created = shop.services.clock() + timedelta(minutes=1)
+    before = snapshot_of(event_body(raw), STRIPE_API_VERSION, created)
+    settled = shop.settle(sub, snapshot=before)
+    assert settled.again_at is not None
+    assert shop.findings(sub) == set()
+    assert shop.writes(sub) == 1
+
+
 @pytest.mark.parametrize("version", ["2020-08-27", "2024-06-20", None])
 def test_a_snapshot_of_another_version_is_only_a_hint(shop: Shop, version: str | None) -> None:
     customer = shop.organization(voice=5)
@@ -330,3 +342,21 @@ def test_someone_activated_between_the_decision_and_its_record(shop: Shop) -> No
     assert shop.quantities(sub) == {"member": 4}
     assert [a.state for a in shop.adjustments(sub)] == ["applied"]
     assert shop.findings(sub) == set()
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ({"cancel_at_period_end": "true"}, {"canceling_below_active", "stripe_below_floor"}),
+        ({"pause_collection[behavior]": "void"}, {"collection_paused", "stripe_below_floor"}),
+    ],
+)
+def test_what_is_ending_or_paused_is_told_and_not_written(
+    shop: Shop, edit: dict[str, str], expected: set[str]
+) -> None:
+    _, sub = short_of_seats(shop)
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", edit)
+    shop.settle(sub)
+    assert shop.writes(sub) == 0
+    assert "stripe_below_floor" in shop.findings(sub)
+    assert shop.findings(sub) <= expected
