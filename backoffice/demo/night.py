@@ -43,8 +43,9 @@ def play(stage: Stage) -> None:
     )
     audited = audit.run(stage.services, stage.services.clock().date())
     stage.wait_for_calm()
-    stage.expect("the gap audit brought the lost event in", _backfilled(stage) >= 1, True)
-    stage.say(f"gap audit: {audited.state}, {_backfilled(stage)} event brought in")
+    stage.expect("the gap audit ended well", audited.state, "done")
+    # One was dropped in an earlier chapter, one was lost in this; a third would be one of ours.
+    stage.expect("and brought in the two events that never came", _backfilled(stage), 2)
 
 
 def _nightly(stage: Stage) -> dict[str, object]:
