@@ -17,7 +17,7 @@ from tests.support.inbox import an_event
 RELAY = "from reconcile.settings import Settings; from worker.relay import main; main(Settings())"
 
 
-def eventually(check: Callable[[], bool], *, within_s: float = 20) -> None:
+def eventually(check: Callable[[], bool], *, within_s: float = 40) -> None:
     """Return when it is so; fail when it is not in time."""
     until = time.monotonic() + within_s
     while not check():

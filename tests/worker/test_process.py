@@ -74,7 +74,7 @@ def test_an_event_that_kills_every_worker_becomes_a_dead_letter(workshop: Worksh
     other = workshop.event("sub:quick-1")
     workshop.relay()
     workshop.worker(TRUEUP_RETRY_MAX_ATTEMPTS="2")
-    eventually(lambda: workshop.row(event_id).state == "dead", within_s=30)
+    eventually(lambda: workshop.row(event_id).state == "dead")
     assert workshop.row(event_id).reason == "every worker that took it died on it"
     assert len(workshop.entries("sub:poison-1")) == 2
     eventually(lambda: workshop.row(other).state == "done")
@@ -138,7 +138,7 @@ def test_a_worker_stopped_by_the_machine_holds_nobody_up_for_ever(workshop: Work
     eventually(lambda: len(workshop.entries()) == 1)
     (child,) = psutil.Process(worker.pid).children()
     os.kill(child.pid, signal.SIGSTOP)
-    eventually(lambda: workshop.row(event_id).state == "done", within_s=30)
+    eventually(lambda: workshop.row(event_id).state == "done")
 
 
 def test_a_worker_runs_no_code_that_somebody_put_into_the_queue(

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.workshop import eventually
+
 CHILD = """
 import os, signal, sys, time
 from pathlib import Path
@@ -79,13 +81,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def children(home: Path) -> list[int]:
     told = home / "children"
     return [int(line) for line in told.read_text().split()] if told.exists() else []
-
-
-def eventually(check: Callable[[], bool], *, within_s: float = 15) -> None:
-    until = time.monotonic() + within_s
-    while not check():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("work", [CRASH, HANG], ids=["crashes", "hangs where no signal helps"])
