@@ -37,7 +37,7 @@ def create(ctx: Context) -> Obj:
     ctx.world.store.put(customer, "customer.created")
     if method is not None:
         attach_to(ctx, method["id"], customer["id"], param="payment_method")
-    return shown(ctx.world, customer["id"])
+    return ctx.world.store.need("customer", customer["id"])
 
 
 def blank_customer(customer_id: str, now: int, clock_id: str | None) -> Obj:
@@ -131,11 +131,6 @@ def list_customers(ctx: Context) -> Obj | bytes:
 
     by = ("email", email) if email is not None else None
     return list_page(ctx, "customer", by=by, keep=keep)
-
-
-def shown(world: World, customer_id: str) -> Obj:
-    """The stored customer."""
-    return world.store.need("customer", customer_id)
 
 
 def _fill(world: World, customer: Obj, params: dict[str, Any]) -> None:

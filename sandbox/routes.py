@@ -91,7 +91,6 @@ class Route:
     accepts: str | None = None
     raw: bool = False  # JSON in and out, no key: the sandbox's own doors
     own_units: bool = False  # the handler opens its units itself
-    returns: str = "object"
 
     @property
     def parts(self) -> tuple[str, ...]:

