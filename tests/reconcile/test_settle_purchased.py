@@ -27,7 +27,7 @@ def test_an_edit_below_the_active_count_is_raised_back_and_charged_once(shop: Sh
     assert shop.writes(sub) == 1
     (adjustment,) = shop.adjustments(sub)
     assert adjustment.state == "applied"
-    assert adjustment.invoice_id in settled.line
+    assert str(adjustment.invoice_id) in settled.line
     (invoice,) = shop.invoices(sub, "subscription_update")
     assert invoice["id"] == adjustment.invoice_id
     assert invoice["total"] == adjustment.total_minor
