@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from reconcile.activation import Done, activate, may_invite
+from reconcile.catalog import Catalog
 from reconcile.joining import RosterIsTheHosts
 from reconcile.policy.activation import Allow
 from reconcile.policy.values import Refuse
@@ -24,7 +25,7 @@ from reconcile.work import work_off
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
-from tests.support.shop import Shop, opened_shop
+from tests.support.shop import Shop, opened_shop, with_catalog
 
 
 @pytest.fixture
@@ -152,6 +153,32 @@ def test_what_is_past_due_does_not_grow(shop: Shop) -> None:
         session.execute(update(subscriptions).values(status="past_due"))
     assert refusal(shop, "ann").code == "past_due"
     assert shop.writes(subscription_id) == 0
+
+
+def test_a_plan_that_activates_first_charges_when_the_change_is_worked_off(shop: Shop) -> None:
+    subscription_id = agency(shop, bought=2, active=2, auto_add=True)
+    plan = shop.services.catalog.plan("agency")
+    eager = replace(plan, rules=replace(plan.rules, activates_first=True))
+    catalog = Catalog({**shop.services.catalog.plans, "agency": eager})
+    services = with_catalog(shop.services, catalog)
+    waits(shop, "ann")
+    assert isinstance(activate(services, "org_1", "ann", actor="host"), Done)
+    assert status_of(shop, "ann") == "active"
+    assert shop.quantities(subscription_id)["voice"] == 2
+    work_off(services, "org:org_1")
+    assert shop.quantities(subscription_id)["voice"] == 3
+    assert len(shop.invoices(subscription_id, "subscription_update")) == 1
+
+
+def test_a_plan_that_follows_its_members_buys_without_being_told_to(shop: Shop) -> None:
+    customer = shop.organization("org_1", plan="team", member=2)
+    subscription_id = shop.subscribe(customer, {"member": 2}, plan="team")
+    shop.settle(subscription_id)
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ann", seat_type="member", status="invited")
+    assert isinstance(activate(shop.services, "org_1", "ann", actor="host"), Done)
+    found = shop.sandbox.get(f"/v1/subscriptions/{subscription_id}")
+    assert [item["quantity"] for item in found["items"]["data"]] == [3]
 
 
 def test_included_seats_name_the_pool(shop: Shop) -> None:
