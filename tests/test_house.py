@@ -6,9 +6,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
-from backoffice.cli import COMMANDS
+from backoffice.cli import COMMANDS, trueup
 from reconcile.settings import PREFIX, Settings
 from tests.support.source import (
     ROOMS,
@@ -110,6 +111,24 @@ def test_commands_that_the_prose_names_exist() -> None:
                 assert set(match[1].split("|")) <= set(COMMANDS), f"{named(path)}: {line}"
             if match := re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z-]+)", line):
                 assert match[1] in targets, f"{named(path)}: {line}"
+
+
+def test_options_that_the_prose_names_exist() -> None:
+    """On a line that names one command, every option is that command's."""
+    for path in prose_files():
+        for line in _text(path).splitlines():
+            named_here = set(re.findall(r"\btrueup ([a-z]+)", line)) & set(COMMANDS)
+            if len(named_here) != 1 or named_here == {"sandbox"}:  # it parses its own
+                continue
+            command = trueup.get_command(click.Context(trueup), *named_here)
+            assert command is not None
+            known = {"--help"}.union(*([*p.opts, *p.secondary_opts] for p in command.params))
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= known, line
+
+
+def test_the_readme_shows_every_command() -> None:
+    shown = set(re.findall(r"^\| `trueup ([a-z]+)", _text("README.md"), re.MULTILINE))
+    assert shown == set(COMMANDS)
 
 
 def test_links_of_the_prose_lead_somewhere() -> None:
