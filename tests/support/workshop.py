@@ -1,6 +1,7 @@
 """Relays and workers of a test as real processes on real servers, and what they wrote down."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backoffice.local.processes import Command, Process
+from reconcile.settings import Settings
 from reconcile.tables import events
 from tests.support.inbox import an_event
+from worker.relay import Relay
 
 RELAY = "from reconcile.settings import Settings; from worker.relay import main; main(Settings())"
 
@@ -25,6 +28,20 @@ def eventually(check: Callable[[], bool], *, within_s: float = 40) -> None:
         time.sleep(0.02)
 
 
+class RelayHere:
+    """A relay in a thread of the test: for tests that are about the worker, and quick to start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._relay = Relay(settings)
+        self._thread = threading.Thread(target=self._relay.run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; once more does nothing."""
+        self._relay.stop()
+        self._thread.join()
+
+
 @dataclass
 class Workshop:
     """One relay and some workers on the test's servers."""
@@ -32,7 +49,7 @@ class Workshop:
     home: Path
     env: dict[str, str]
     sessions: sessionmaker[Session]
-    running: list[Process] = field(default_factory=list)
+    running: list[Process | RelayHere] = field(default_factory=list)
 
     @property
     def diary(self) -> Path:
@@ -48,12 +65,24 @@ class Workshop:
     def start(self, name: str, *argv: str, **settings: str) -> Process:
         """Start a process of ours."""
         command = Command(name, (sys.executable, *argv), self.env | settings, stop_timeout_s=20)
-        self.running.append(Process(command, self.home))
-        self.running[-1].start()
-        return self.running[-1]
+        process = Process(command, self.home)
+        self.running.append(process)
+        process.start()
+        return process
+
+    def relay_here(self) -> RelayHere:
+        """Start a relay in this process."""
+        settings = Settings(
+            database_url=self.env["TRUEUP_DATABASE_URL"],
+            redis_url=self.env["TRUEUP_REDIS_URL"],
+            hint_lease_s=float(self.env["TRUEUP_HINT_LEASE_S"]),
+        )
+        relay = RelayHere(settings)
+        self.running.append(relay)
+        return relay
 
     def relay(self, **settings: str) -> Process:
-        """Start a relay."""
+        """Start a relay as a process."""
         return self.start(f"relay-{len(self.running)}", "-c", RELAY, **settings)
 
     def worker(self, **settings: str) -> Process:

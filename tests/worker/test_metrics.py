@@ -28,7 +28,7 @@ def test_the_relay_counts_its_hints(workshop: Workshop) -> None:
 
 def test_a_worker_counts_its_work_and_how_often_it_was_started_anew(workshop: Workshop) -> None:
     port = free_port()
-    workshop.relay()
+    workshop.relay_here()
     workshop.event("sub:quick-1")
     worker = workshop.worker(TRUEUP_METRICS_LISTEN=f"127.0.0.1:{port}")
     eventually(lambda: 'trueup_worked_off_total{ended="done",scope="sub"} 1.0' in told(port))

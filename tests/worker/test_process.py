@@ -18,7 +18,7 @@ from worker import queues
 def test_everything_due_is_worked_off_and_no_key_by_two_at_once(workshop: Workshop) -> None:
     for number in range(60):
         workshop.event(f"sub:quick-{number % 10}")
-    workshop.relay()
+    workshop.relay_here()
     workshop.worker()
     workshop.worker()
     eventually(lambda: workshop.count("pending") == 0)
@@ -35,7 +35,7 @@ def test_everything_due_is_worked_off_and_no_key_by_two_at_once(workshop: Worksh
 
 def test_what_comes_in_while_a_key_is_busy_is_done_right_after(workshop: Workshop) -> None:
     workshop.event("sub:slow-1")
-    workshop.relay()
+    workshop.relay_here()
     workshop.worker()
     workshop.worker()
     eventually(lambda: len(workshop.entries()) == 1)
@@ -47,7 +47,7 @@ def test_what_comes_in_while_a_key_is_busy_is_done_right_after(workshop: Worksho
 
 def test_the_work_of_a_killed_worker_is_taken_over(workshop: Workshop) -> None:
     event_id = workshop.event("sub:die-1")
-    workshop.relay()
+    workshop.relay_here()
     workshop.worker()
     killed_at = time.monotonic()
     eventually(lambda: workshop.row(event_id).state == "done")
@@ -61,7 +61,7 @@ def test_a_whole_worker_killed_with_its_supervisor_is_made_up_for_by_another(
     workshop: Workshop,
 ) -> None:
     event_id = workshop.event("sub:slow-1")
-    workshop.relay()
+    workshop.relay_here()
     killed = workshop.worker()
     eventually(lambda: len(workshop.entries()) == 1)
     killed.kill()
@@ -72,7 +72,7 @@ def test_a_whole_worker_killed_with_its_supervisor_is_made_up_for_by_another(
 def test_an_event_that_kills_every_worker_becomes_a_dead_letter(workshop: Workshop) -> None:
     event_id = workshop.event("sub:poison-1")
     other = workshop.event("sub:quick-1")
-    workshop.relay()
+    workshop.relay_here()
     workshop.worker(TRUEUP_RETRY_MAX_ATTEMPTS="2")
     eventually(lambda: workshop.row(event_id).state == "dead")
     assert workshop.row(event_id).reason == "every worker that took it died on it"
@@ -82,7 +82,7 @@ def test_an_event_that_kills_every_worker_becomes_a_dead_letter(workshop: Worksh
 
 def test_a_job_past_its_time_is_interrupted_and_tried_later(workshop: Workshop) -> None:
     event_id = workshop.event("sub:alarm-1")
-    workshop.relay()
+    workshop.relay_here()
     workshop.worker(TRUEUP_JOB_TIMEOUT_S="1")
     eventually(lambda: workshop.row(event_id).error_class is not None)
     row = workshop.row(event_id)
@@ -92,15 +92,15 @@ def test_a_job_past_its_time_is_interrupted_and_tried_later(workshop: Workshop) 
 
 def test_a_job_that_hangs_where_no_signal_helps_is_ended_from_outside(workshop: Workshop) -> None:
     event_id = workshop.event("sub:hang-1")
-    workshop.relay()
-    workshop.worker(TRUEUP_JOB_TIMEOUT_S="1")
+    workshop.relay_here()
+    worker = workshop.worker(TRUEUP_JOB_TIMEOUT_S="1")
     eventually(lambda: workshop.row(event_id).state == "done")
-    assert "overdue" in "".join(process.tail() for process in workshop.running)
+    assert "overdue" in worker.tail()
 
 
 def test_sigterm_lets_a_job_finish_in_its_grace(workshop: Workshop) -> None:
     event_id = workshop.event("sub:slow-1")
-    workshop.relay()
+    workshop.relay_here()
     worker = workshop.worker()
     eventually(lambda: len(workshop.entries()) == 1)
     assert worker.stop() == 0
@@ -109,7 +109,7 @@ def test_sigterm_lets_a_job_finish_in_its_grace(workshop: Workshop) -> None:
 
 def test_sigterm_gives_a_longer_job_back_uncounted(workshop: Workshop) -> None:
     event_id = workshop.event("sub:alarm-1")
-    relay = workshop.relay()
+    relay = workshop.relay_here()
     worker = workshop.worker(TRUEUP_SHUTDOWN_GRACE_S="0.5")
     eventually(lambda: len(workshop.entries()) == 1)
     relay.stop()
@@ -122,7 +122,7 @@ def test_sigterm_gives_a_longer_job_back_uncounted(workshop: Workshop) -> None:
 
 def test_an_idle_worker_stops_at_once(workshop: Workshop) -> None:
     workshop.event("sub:quick-1")
-    workshop.relay()
+    workshop.relay_here()
     worker = workshop.worker()
     eventually(lambda: workshop.count("done") == 1)
     asked_at = time.monotonic()
@@ -133,7 +133,7 @@ def test_an_idle_worker_stops_at_once(workshop: Workshop) -> None:
 def test_a_worker_stopped_by_the_machine_holds_nobody_up_for_ever(workshop: Workshop) -> None:
     """SIGSTOP: neither dead nor alive. Its supervisor ends it when its lease is over."""
     event_id = workshop.event("sub:slow-1")
-    workshop.relay()
+    workshop.relay_here()
     worker = workshop.worker(TRUEUP_JOB_TIMEOUT_S="3")
     eventually(lambda: len(workshop.entries()) == 1)
     (child,) = psutil.Process(worker.pid).children()
@@ -154,15 +154,14 @@ def test_a_worker_runs_no_code_that_somebody_put_into_the_queue(
     pickled = RqQueue(queues.NAME, connection=redis_client)
     pickled.enqueue("os.mkdir", str(harmed[3]))
     event_id = workshop.event("sub:quick-1")
-    workshop.worker()
-    workshop.relay()
+    worker = workshop.worker()
+    workshop.relay_here()
     eventually(lambda: workshop.row(event_id).state == "done")
     eventually(lambda: not redis_client.llen("rq:queue:trueup"))
     assert not any(path.exists() for path in harmed)
     assert not redis_client.keys("rq:*failed*")
-    assert len(workshop.running) == 2
-    assert "refused a job that is not ours" in workshop.running[0].tail()
-    assert "starting another" not in workshop.running[0].tail(), "it took the worker down"
+    assert "refused a job that is not ours" in worker.tail()
+    assert "starting another" not in worker.tail(), "it took the worker down"
 
 
 def test_the_hints_of_a_dead_worker_do_not_pile_up(
