@@ -49,6 +49,10 @@ from reconcile.stripe_shapes import TRACE, StripeInvoice, StripeSubscription
 KEY_KEPT = timedelta(hours=23)
 MOST_ATTEMPTS = 5
 
+# Stripe's code for the subscription or an item of it that is not there: it was just previewed, so
+# somebody took it out meanwhile, and it is decided again.
+GONE = "resource_missing"
+
 log = structlog.get_logger()
 
 
@@ -103,10 +107,10 @@ def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
         return _failed(services, adjustment, str(error))
     except CardDeclined as error:
         return _declined(services, adjustment, error)
-    except StripeGone as error:
-        return _failed(services, adjustment, str(error), error)
     except StripeRejected as error:
-        _failed(services, adjustment, str(error), error)
+        done = _failed(services, adjustment, str(error), error)
+        if error.code == GONE:
+            return done
         raise
     except StoredFailure as error:
         return _after_stored_failure(services, adjustment, error)
@@ -286,7 +290,7 @@ def _failed(
     line: str,
     error: StripeRejected | OutcomeUnknown | None = None,
 ) -> CarriedOut:
-    stuck = error is not None and not isinstance(error, StripeGone)
+    stuck = error is not None and error.code != GONE
     return _finished(
         services,
         adjustment,

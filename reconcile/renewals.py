@@ -105,11 +105,13 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     missed = planned.period_end <= start
     if not missed and now_of(services, subscription) < end - LAST_HOUR:
         return None
-    quantities = {
-        seat_type: quantity
+    # Never below who is active by now, whatever was approved then.
+    wanted = {
+        seat_type: max(quantity, seats[seat_type].active_seen or 0)
         for seat_type, quantity in planned.quantities.items()
-        if seat_type in seats and seats[seat_type].stripe_quantity != quantity
+        if seat_type in seats
     }
+    quantities = {s: count for s, count in wanted.items() if count != seats[s].stripe_quantity}
     if not quantities:
         return None
     change = Change(

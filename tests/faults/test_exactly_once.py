@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from reconcile.adjusting import AdjustmentInFlight, intend
-from reconcile.errors import OutcomeUnknown, StripeRateLimited
+from reconcile.adjusting import MOST_ATTEMPTS, AdjustmentInFlight, intend
+from reconcile.errors import OutcomeUnknown, StripeKeyRefused, StripeRateLimited
 from reconcile.store import adjustments
 from tests.support.services import environment
 from tests.support.shop import Shop
@@ -163,6 +163,21 @@ def test_a_stored_server_error_without_a_trace_is_a_definite_failure(
     assert_charged_exactly_once(shop, short)
 
 
+def test_a_server_that_keeps_failing_is_given_up_told_and_taken_up_again(
+    shop: Shop, short: str
+) -> None:
+    shop.sandbox.control("/faults", {"kind": "server_error", "times": None, **UPDATE})
+    for _ in range(MOST_ATTEMPTS + 1):
+        with pytest.raises(OutcomeUnknown):
+            shop.settle(short)
+    given_up = shop.adjustments(short)[0]
+    assert (given_up.state, given_up.attempt) == ("failed", MOST_ATTEMPTS)
+    assert "adjustment_stuck" in shop.findings(short)
+    shop.sandbox._answer("DELETE", "/_sandbox/faults")
+    shop.settle(short)
+    assert_charged_exactly_once(shop, short)
+
+
 def test_a_server_error_after_it_was_applied(shop: Shop, short: str) -> None:
     shop.sandbox.control("/faults", {"kind": "server_error_after", **UPDATE})
     with pytest.raises(OutcomeUnknown):
@@ -190,9 +205,19 @@ def test_a_time_out_leaves_it_open_until_stripe_was_asked(
     assert len({call["idempotency_key"] for call in updates(shop, short)}) == 1
 
 
-def test_told_to_slow_down_it_is_sent_again_under_the_same_key(shop: Shop, short: str) -> None:
-    shop.sandbox.control("/faults", {"kind": "rate_limit", **UPDATE})
-    with pytest.raises(StripeRateLimited):
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("rate_limit", StripeRateLimited),
+        ("lock_timeout", StripeRateLimited),
+        ("permission", StripeKeyRefused),
+    ],
+)
+def test_turned_away_it_is_sent_again_under_the_same_key(
+    shop: Shop, short: str, kind: str, expected: type[Exception]
+) -> None:
+    shop.sandbox.control("/faults", {"kind": kind, **UPDATE})
+    with pytest.raises(expected):
         shop.settle(short)
     shop.settle(short)
     assert_charged_exactly_once(shop, short)

@@ -161,3 +161,21 @@ def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clo
     assert isinstance(done, Applied)
     assert shop.quantities(sub) == {"pro": 8}
     assert shop.findings(sub) == set()
+
+
+def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
+    shop: Shop, clock: str
+) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly", contract_removals=True)
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 9}, plan="workspace_business")
+    shop.settle(sub)
+    wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor="eve")
+    assert isinstance(found, Preview)
+    seat_change.apply(shop.services, "org_1", wanted, confirmed=found.confirmation, actor="eve")
+    shop.activate("org_1", "pro", 8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()

@@ -360,3 +360,20 @@ def test_what_is_ending_or_paused_is_told_and_not_written(
     assert shop.writes(sub) == 0
     assert "stripe_below_floor" in shop.findings(sub)
     assert shop.findings(sub) <= expected
+
+
+def test_an_item_that_is_taken_out_while_we_write(shop: Shop) -> None:
+    _, sub = short_of_seats(shop)
+    item = shop.seats(sub)["voice"].item_id
+
+    class Meanwhile(StripeApi):
+        def preview(self, *args: Any) -> StripeInvoice:
+            found = super().preview(*args)
+            shop.sandbox._answer("DELETE", f"/v1/subscription_items/{item}")
+            return found
+
+    api = Meanwhile(shop.services.settings, Unbudgeted())
+    replace(shop, services=replace(shop.services, stripe=api)).settle(sub)
+    assert [a.state for a in shop.adjustments(sub)] == ["failed"]
+    assert shop.findings(sub) == {"item_missing"}
+    assert shop.quantities(sub) == {"base": 2}
