@@ -34,8 +34,8 @@ def need(settings: Settings, *names: str) -> None:
     for name in names:
         if not getattr(settings, name):
             raise click.UsageError(
-                f"{PREFIX}{name.upper()} is not set. `trueup up` starts servers of its own; "
-                "a single process needs to be told where they are."
+                f"{PREFIX}{name.upper()} is not set; docs/settings.md tells what it is. "
+                "`trueup up` brings its own servers, and a sandbox in Stripe's place."
             )
     if not settings.database_url.startswith(("postgresql", "postgres:")):
         raise click.UsageError(f"{PREFIX}DATABASE_URL must be a PostgreSQL url")

@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 def receiver(host: str, port: int) -> None:
     """Run the public door: POST /webhooks/stripe, /healthz, /readyz."""
     settings = read_settings()
-    need(settings, "database_url", "redis_url", "webhook_secrets")
+    need(settings, "database_url", "redis_url", "stripe_api_key", "webhook_secrets")
 
     from webhooks.serve import main  # noqa: PLC0415  # each process loads its own part only
 

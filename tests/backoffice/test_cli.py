@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from backoffice.cli import COMMANDS, trueup
 
@@ -63,12 +64,34 @@ def test_the_commands_are_the_promised_ones() -> None:
     assert list(COMMANDS) == PROMISED.split()
 
 
-@pytest.mark.parametrize("name", ["receiver", "worker", "relay", "schedule", "migrate", "nightly"])
-def test_a_missing_setting_is_named(name: str) -> None:
-    done = run(name)
-    assert done.returncode == 2
-    assert "TRUEUP_DATABASE_URL is not set" in done.stderr
-    assert "Traceback" not in done.stderr
+GIVEN = {
+    "TRUEUP_DATABASE_URL": "postgresql://127.0.0.1:1/x",
+    "TRUEUP_REDIS_URL": "redis://127.0.0.1:1",
+    "TRUEUP_STRIPE_API_KEY": "sk_test_1",
+    "TRUEUP_WEBHOOK_SECRETS": "main=whsec_1",
+}
+NEEDS = {
+    "migrate": ["TRUEUP_DATABASE_URL"],
+    "relay": ["TRUEUP_DATABASE_URL", "TRUEUP_REDIS_URL"],
+    "worker": ["TRUEUP_DATABASE_URL", "TRUEUP_REDIS_URL", "TRUEUP_STRIPE_API_KEY"],
+    "schedule": ["TRUEUP_DATABASE_URL", "TRUEUP_REDIS_URL", "TRUEUP_STRIPE_API_KEY"],
+    "nightly": ["TRUEUP_DATABASE_URL", "TRUEUP_REDIS_URL", "TRUEUP_STRIPE_API_KEY"],
+    "receiver": list(GIVEN),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, setting) for name, needs in NEEDS.items() for setting in needs]
+)
+def test_a_missing_setting_is_named(
+    name: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in GIVEN.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv(setting)
+    done = CliRunner().invoke(trueup, [name])
+    assert done.exit_code == 2
+    assert f"{setting} is not set" in done.stderr
 
 
 def test_a_wrong_setting_is_named_and_its_value_kept_to_itself() -> None:
