@@ -1,5 +1,6 @@
 """The demo from curtain to curtain: start everything, play, show, check, stop."""
 
+import os
 import signal
 import tempfile
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -117,21 +119,22 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
 
 
 def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, str]:
-    """Settings of every process: the defaults, a little less patient."""
-    return parts.environment(
-        servers,
-        stripe_api_key=API_KEY,
-        stripe_api_base=stripe_url,
-        webhook_secrets=f"demo={secret}",
-        catalog_path=str(CATALOG),
-        hint_lease_s="3",
-        relay_poll_s="0.05",
-        retry_base_s="0.5",
-        settling_window_s="0.5",
-        stripe_requests_per_s="200",
-        metrics_listen="",
-        log_format="json",
-    )
+    """Settings of every process: the defaults, a little less patient, and nobody else's."""
+    chosen = {
+        "database_url": servers.database_url,
+        "redis_url": servers.redis_url,
+        "stripe_api_key": API_KEY,
+        "stripe_api_base": stripe_url,
+        "webhook_secrets": f"demo={secret}",
+        "catalog_path": str(CATALOG),
+        "hint_lease_s": "3",
+        "relay_poll_s": "0.05",
+        "retry_base_s": "0.5",
+        "settling_window_s": "0.5",
+        "stripe_requests_per_s": "200",
+    }
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return plain | {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
 
 
 def _commands(env: dict[str, str], door_port: int, marker: Path) -> list[Command]:
@@ -146,14 +149,29 @@ def _commands(env: dict[str, str], door_port: int, marker: Path) -> list[Command
     ]
 
 
+class _Given(Settings):
+    """The settings of this process: what is given, and defaults; not the caller's environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments only."""
+        del settings_cls, others, named
+        return (init_settings,)
+
+
 def _settings_of(env: dict[str, str]) -> Settings:
-    """The same settings for this process, explicitly: its own environment stays as it is."""
     given = {
         name: env[f"{PREFIX}{name.upper()}"]
         for name in Settings.model_fields
         if f"{PREFIX}{name.upper()}" in env
     }
-    return Settings(**given)  # type: ignore[arg-type] # text, parsed as from the environment
+    return _Given(**given)  # type: ignore[arg-type] # text, parsed as from the environment
 
 
 @contextmanager

@@ -93,6 +93,7 @@ def throwaway_servers(
                 database_url = stack.enter_context(own_database(database_url))
             if redis_url:
                 _refuse_unless_empty(redis_url)
+                stack.callback(_empty, redis_url)
             yield stack.enter_context(
                 local_servers(
                     home,
@@ -131,6 +132,11 @@ def _refuse_unless_empty(redis_url: str) -> None:
                 "the Redis database of TRUEUP_REDIS_URL has keys in it, and this would empty it: "
                 "name another one (redis://host:port/15)"
             )
+
+
+def _empty(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
 
 
 def migrate_database(database_url: str) -> None:
