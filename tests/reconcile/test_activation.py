@@ -52,10 +52,10 @@ def set_auto_add(shop: Shop, *, ceiling: int | None = None, minor: int | None = 
         roster_store.write_auto_add(session, "org_1", [setting])
 
 
-def waits(shop: Shop, *member_ids: str, status: str = "pending") -> None:
+def waits(shop: Shop, *member_ids: str, status: str = "pending", seat_type: str = "voice") -> None:
     with shop.services.sessions.begin() as session:
         for member_id in member_ids:
-            add_member(session, "org_1", member_id, status=status)
+            add_member(session, "org_1", member_id, status=status, seat_type=seat_type)
 
 
 def status_of(shop: Shop, member_id: str) -> str:
@@ -179,6 +179,23 @@ def test_a_plan_that_follows_its_members_buys_without_being_told_to(shop: Shop) 
     assert isinstance(activate(shop.services, "org_1", "ann", actor="host"), Done)
     found = shop.sandbox.get(f"/v1/subscriptions/{subscription_id}")
     assert [item["quantity"] for item in found["items"]["data"]] == [3]
+
+
+def test_an_own_seat_joins_when_it_is_paid(shop: Shop) -> None:
+    customer = shop.organization("org_1", plan="workspace_pro")
+    waits(shop, "ann", "bob", seat_type="pro")
+    assert refusal(shop, "ann").code == "payment_needed"
+
+    def buys(member_id: str, plan: str) -> None:
+        bought = shop.subscribe(
+            customer, {"pro": 1}, plan=plan, **{"metadata[member_id]": member_id}
+        )
+        shop.settle(bought)
+
+    buys("ann", "workspace_pro")
+    assert isinstance(activate(shop.services, "org_1", "ann", actor="host"), Done)
+    buys("bob", "workspace_business")  # another tier than the pool's
+    assert refusal(shop, "bob").code == "tier_mixed"
 
 
 def test_included_seats_name_the_pool(shop: Shop) -> None:

@@ -22,7 +22,7 @@ NIGHT = date(2026, 3, 1)
 
 @pytest.fixture
 def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
-    with opened_shop(settings, sandbox) as opened:
+    with opened_shop(settings.model_copy(update={"retry_base_s": 0.05}), sandbox) as opened:
         yield opened
 
 

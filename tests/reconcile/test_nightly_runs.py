@@ -49,7 +49,7 @@ def many(settings: Settings, sandbox: Sandbox, engine: Engine, tmp_path: Path) -
     world.seed_sandbox(sandbox.url, prices, SUBSCRIPTIONS, drift_every=DRIFT_EVERY)
     world.seed_database(engine, prices, SUBSCRIPTIONS)
     catalog = world.write_catalog(tmp_path / "catalog.toml", prices)
-    return settings.model_copy(update={"catalog_path": catalog})
+    return settings.model_copy(update={"catalog_path": catalog, "retry_base_s": 0.05})
 
 
 @pytest.fixture
@@ -154,8 +154,6 @@ def test_two_on_the_same_night_do_the_work_once(
 def test_a_failed_night_says_why_and_goes_on_when_called_again(
     services: Services, sandbox: Sandbox
 ) -> None:
-    quick = services.settings.model_copy(update={"retry_base_s": 0.01})
-    object.__setattr__(services, "settings", quick)
     sandbox.control(
         "/faults",
         {"kind": "server_error", "method": "GET", "path": "/v1/subscriptions", "times": 20},
