@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := backoffice bench migrations reconcile sandbox tests webhooks worker
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: demo test check format bench-ingest bench-nightly clean
+.PHONY: demo test check format bench-ingest bench-jobs bench-nightly clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/trueup demo
@@ -24,7 +24,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench-ingest bench-nightly: $(VENV)/.dev
+bench-ingest bench-jobs bench-nightly: $(VENV)/.dev
 	$(BIN)/python -m bench.$(patsubst bench-%,%,$@)
 
 # A stamp per lock file: nothing is installed again until the lock changes.

@@ -1,6 +1,6 @@
 """Jobs a second: RQ's worker that forks for each job, beside ours that runs them itself.
 
-`python -m bench.jobs`. Both work off the same inbox with the same code, on a durable PostgreSQL,
+`make bench-jobs`. Both work off the same inbox with the same code, on a durable PostgreSQL,
 in turns in one run: two commits and a lock a job, no Stripe call. Prints figures and a ratio.
 """
 
