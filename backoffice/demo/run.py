@@ -190,7 +190,7 @@ def _supervised(processes: list[Process]) -> Iterator[None]:
         # All at once: they do not need each other to end.
         for process in processes:
             if process.alive:
-                process.signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
         supervisor.stop()
 
 

@@ -132,7 +132,7 @@ class Process:
         leftovers.forget(self._record)
         return code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, for instance SIGSTOP in a rehearsal."""
         if self._child is None:
             raise RuntimeError(f"{self.command.name} was never started")

@@ -1,5 +1,6 @@
 """2xx means durable: whatever is killed, every event that was answered 2xx is in the table."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ def test_sigterm_answers_what_is_under_way(start_receiver: StartReceiver, engine
 def test_no_worker_outlives_a_killed_watcher(start_receiver: StartReceiver) -> None:
     with start_receiver() as running:
         watcher = running.process.pid
-        running.process.signal(9)  # type: ignore[arg-type] # the watcher alone, not its workers
+        running.process.send_signal(signal.SIGKILL)  # the watcher alone, not its workers
         deadline = time.monotonic() + 10
         while _answers(running.url):
             assert time.monotonic() < deadline, f"workers of {watcher} still answer"
