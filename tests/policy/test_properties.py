@@ -49,11 +49,13 @@ def combined(*flags: Standing) -> Standing:
 
 @st.composite
 def plans(draw: st.DrawFn, policies: Any = tuple(SeatPolicy)) -> PlanRules:
+    # Limits as the catalog lets them be: none below the minimum, none above the hard cap.
+    minimum, ceiling, hard_cap = sorted(draw(st.tuples(COUNTS, COUNTS, COUNTS)))
     voice = {
-        "minimum": draw(st.integers(min_value=0, max_value=3)),
-        "ceiling": draw(LIMITS),
-        "hard_cap": draw(LIMITS),
-        "included": draw(LIMITS),
+        "minimum": min(minimum, 3),
+        "ceiling": draw(st.sampled_from([None, ceiling])),
+        "hard_cap": draw(st.sampled_from([None, hard_cap])),
+        "included": draw(st.sampled_from([None, ceiling])),
     }
     return rules(
         draw(st.sampled_from(policies)),
