@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 import structlog
@@ -25,6 +26,15 @@ from tests.support.servers import empty_database
 from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parent.parent
+
+# A busy machine makes an example slow, not wrong; a failing one is printed so that it can be replayed.
+hypothesis.settings.register_profile(
+    "trueup",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("trueup")
 
 # What the caller set, read once; the tests themselves see none of it.
 GIVEN = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}

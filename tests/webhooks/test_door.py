@@ -93,22 +93,24 @@ def test_an_authentic_body_that_is_no_event_is_kept(
     assert count_events() == 4
 
 
+# Signed when the test runs, not when it is collected: a long suite must not age them.
 @pytest.mark.parametrize(
-    "headers",
+    "sign",
     [
-        {},
-        {"Stripe-Signature": ""},
-        {"Stripe-Signature": "t=1,v1=00"},
-        {"Stripe-Signature": signature(b"another body")},
-        {"Stripe-Signature": signature(b"{}", secret="whsec_wrong")},
-        {"Stripe-Signature": signature(b"{}", at=time.time() - 400)},
-        {"Stripe-Signature": signature(b"{}", at=time.time() + 400)},
+        lambda: "",
+        lambda: "t=1,v1=00",
+        lambda: signature(b"another body"),
+        lambda: signature(b"{}", secret="whsec_wrong"),
+        lambda: signature(b"{}", at=time.time() - 400),
+        lambda: signature(b"{}", at=time.time() + 60),
+        None,
     ],
-    ids=["no header", "empty", "forged", "other body", "other secret", "old", "future"],
+    ids=["empty", "forged", "other body", "other secret", "old", "future", "no header"],
 )
 def test_what_is_not_authentic_is_refused_and_not_kept(
-    receiver: Receiver, count_events: Callable[[], int], headers: dict[str, str]
+    receiver: Receiver, count_events: Callable[[], int], sign: Callable[[], str] | None
 ) -> None:
+    headers = {"Stripe-Signature": sign()} if sign else {}
     answer = requests.post(
         f"{receiver.url}/webhooks/stripe", data=b"{}", headers=headers, timeout=5
     )
