@@ -187,10 +187,6 @@ def _supervised(processes: list[Process]) -> Iterator[None]:
     finally:
         stop.set()
         watcher.join()
-        # All at once: they do not need each other to end.
-        for process in processes:
-            if process.alive:
-                process.send_signal(signal.SIGTERM)
         supervisor.stop()
 
 

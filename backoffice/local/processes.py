@@ -52,6 +52,7 @@ class Process:
         self.log = home / "log" / f"{command.name}.log"
         self._record = home / "run" / f"{command.name}.json"
         self._child: subprocess.Popen[bytes] | None = None
+        self._asked = False
 
     @property
     def pid(self) -> int:
@@ -94,6 +95,7 @@ class Process:
                 start_new_session=True,
                 preexec_fn=_die_with_parent(self.command.stop_signal),  # noqa: PLW1509  # one prctl
             )
+        self._asked = False
         leftovers.remember(self._record, self._child.pid)
 
     def wait_ready(self) -> None:
@@ -108,12 +110,18 @@ class Process:
         if (code := self.exit_code) is not None:
             raise self.failure(f"ended with exit code {code}")
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, once: to many processes a second request means "at once"."""
+        if self._child and self.alive and not self._asked:
+            self._child.send_signal(self.command.stop_signal)
+            self._asked = True
+
     def stop(self) -> int | None:
         """Ask it to end, insist after its time; its exit code, None when it was never started."""
         if self._child is None:
             return None
         if self.alive:
-            self._child.send_signal(self.command.stop_signal)
+            self.ask_to_stop()
             try:
                 self._child.wait(self.command.stop_timeout_s)
             except subprocess.TimeoutExpired:

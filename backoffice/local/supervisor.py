@@ -1,4 +1,4 @@
-"""Keeps processes running: starts them in order, restarts what ends, stops in reverse order.
+"""Keeps processes running: starts them, restarts what ends, stops all of them together.
 
 A process that keeps ending right away is a mistake no restart heals: then everything stops and the
 end of its log is shown.
@@ -78,8 +78,10 @@ class Supervisor:
                 self._look_at(one, time.monotonic())
 
     def stop(self) -> None:
-        """Stop the processes, the last started first."""
-        for process in reversed(self._processes):
+        """Stop the processes: all at once, since none needs another in order to end."""
+        for process in self._processes:
+            process.ask_to_stop()
+        for process in self._processes:
             process.stop()
 
     def _look_at(self, one: _Watched, now: float) -> None:

@@ -176,6 +176,25 @@ def test_when_one_does_not_start_the_others_are_stopped(tmp_path: Path) -> None:
     assert not good.alive
 
 
+def test_a_process_is_asked_once_however_often_it_is_told(tmp_path: Path) -> None:
+    """To many a second SIGTERM means: drop everything."""
+    counting = python(
+        "import signal, sys, time\n"
+        "asked = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: asked.append(1))\n"
+        "print('listening', flush=True)\n"
+        "while not asked: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "sys.exit(len(asked))"
+    )
+    process = Process(counting, tmp_path)
+    process.start()
+    wait_until(lambda: "listening" in process.tail())
+    process.ask_to_stop()
+    process.ask_to_stop()
+    assert process.stop() == 1
+
+
 @pytest.mark.parametrize(
     ("failures", "delay_s"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 2.0), (5, None)]
 )

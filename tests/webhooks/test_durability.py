@@ -138,8 +138,7 @@ def test_a_killed_database_has_lost_nothing_and_comes_back_by_itself(
         unready = requests.get(f"{running.url}/readyz", timeout=10)
         assert unready.status_code == 503
         assert unready.json()["checks"]["database"].startswith("no answer")
-        postgres.process.start()
-        postgres.process.wait_ready()
+        postgres.start()
         senders.wait_for(len(senders.accepted) + 200)
     assert senders.statuses <= {200, 503}
     engine = build_engine(durable_servers.database_url)
