@@ -114,33 +114,46 @@ def check_events(services: Services) -> Check:
     return _check("every event accounted for", problems, fine)
 
 
-def check_charged_once(cases: Iterable[_Case]) -> Check:
-    """Each adjustment has exactly its own invoice, and each invoice of an update its adjustment."""
+def check_charged_once(cases: Sequence[_Case]) -> Check:
+    """Each adjustment was billed exactly once, and each invoice of an update has its adjustment."""
     problems: list[str] = []
-    charged = applied = 0
     for case in cases:
-        applied += len(case.applied)
         explained: Counter[str] = Counter()
         for each in case.adjustments:
-            found = [i for i in case.invoices if invoice_check.is_of(each, i)]
-            explained.update(invoice.id for invoice in found)
-            wanted = int(
-                each.state == "applied" and each.proration_behavior == Proration.CHARGE_NOW
-            )
-            charged += wanted
             if each.state == "pending":
                 problems.append(f"{each.id} is still pending")
-            elif len(found) != wanted:
-                problems.append(f"{each.id} ({each.state}) has {len(found)} invoices")
-            elif found and found[0].id != each.invoice_id:
-                problems.append(f"{each.id} is recorded on {each.invoice_id}, is on {found[0].id}")
+            elif each.proration_behavior == Proration.CHARGE_NOW:
+                found = [i for i in case.invoices if invoice_check.is_of(each, i)]
+                explained.update(invoice.id for invoice in found)
+                problems += _wrongly_charged(each, found)
+            elif each.state == "applied":
+                problems += _wrongly_waiting(each, case)
         problems += [
             f"{invoice.id} is explained by {explained[invoice.id]} adjustments"
             for invoice in case.invoices
             if _is_ours(invoice, case) and explained[invoice.id] != 1
         ]
-    fine = f"{applied} applied, {charged} of them charged at once, one invoice each"
+    applied = [each for case in cases for each in case.applied]
+    at_once = [each for each in applied if each.proration_behavior == Proration.CHARGE_NOW]
+    fine = f"{len(applied)} applied, {len(at_once)} of them charged at once, one invoice each"
     return _check("every adjustment charged exactly once", problems, fine)
+
+
+def _wrongly_charged(adjustment: Adjustment, found: Sequence[StripeInvoice]) -> list[str]:
+    if len(found) != int(adjustment.state == "applied"):
+        return [f"{adjustment.id} ({adjustment.state}) has {len(found)} invoices"]
+    if found and found[0].id != adjustment.invoice_id:
+        return [f"{adjustment.id} is recorded on {adjustment.invoice_id}, is on {found[0].id}"]
+    return []
+
+
+def _wrongly_waiting(adjustment: Adjustment, case: _Case) -> list[str]:
+    """What went to the next invoice is in Stripe once: waiting, or on whatever billed it."""
+    lines = invoice_check.of_change(adjustment, case.lines_in_stripe().values())
+    if {line.id for line in lines} == {line.id for line in case.ledger[adjustment.id]}:
+        return []
+    recorded = len(case.ledger[adjustment.id])
+    return [f"{adjustment.id} has {len(lines)} lines in Stripe, {recorded} recorded"]
 
 
 def _is_ours(invoice: StripeInvoice, case: _Case) -> bool:
@@ -148,7 +161,10 @@ def _is_ours(invoice: StripeInvoice, case: _Case) -> bool:
     if invoice.billing_reason != "subscription_update" or invoice.adjustment_id is None:
         return False
     ours = next((each for each in case.adjustments if each.id == invoice.adjustment_id), None)
-    return ours is None or any(line.period_start == ours.proration_date for line in invoice.lines)
+    return ours is None or (
+        ours.proration_behavior == Proration.CHARGE_NOW
+        and any(line.period_start == ours.proration_date for line in invoice.lines)
+    )
 
 
 def check_ledger(cases: Iterable[_Case]) -> Check:

@@ -52,6 +52,18 @@ def test_an_adjustment_without_its_charge(shop: Shop, sub: str) -> None:
     assert not found(shop, "exactly once").ok
 
 
+def test_a_credit_that_stripe_has_twice(shop: Shop) -> None:
+    shop = shop.with_plan("team", follow_lowers="now")
+    customer = shop.organization(plan="team", member=5)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+    shop.settle(sub)
+    assert found(shop, "exactly once").ok
+    change(shop, "delete from ledger_lines where amount_minor < 0")
+    assert "2 lines in Stripe, 1 recorded" in found(shop, "exactly once").detail
+
+
 def test_a_ledger_that_is_off_by_one_minor_unit(shop: Shop, sub: str) -> None:
     change(shop, "update ledger_lines set amount_minor = amount_minor + 1 where amount_minor > 0")
     check = found(shop, "ledger")
