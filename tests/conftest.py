@@ -27,7 +27,7 @@ from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parent.parent
 
-# A busy machine makes an example slow, not wrong; a failing one is printed so that it can be replayed.
+# A busy machine makes an example slow, not wrong. A failing one is printed, to be replayed.
 hypothesis.settings.register_profile(
     "trueup",
     deadline=None,
