@@ -5,6 +5,8 @@ id in the subscription's metadata, written by the same call), and the call has a
 its own, so whoever comes next can tell what happened:
 
 - the trace is there: it was applied; find its invoice and record it;
+- no trace, and it was overtaken (its period is over, a person set another quantity): it is given
+  up, and decided anew from what there is now;
 - no trace, the key is still kept: send the same call again under the same key;
 - no trace and the key is forgotten (Stripe keeps them for 24 h): it never happened;
 - a stored server error is replayed and there is no trace: a definite failure, next attempt.
@@ -130,16 +132,35 @@ def resume(services: Services, adjustment: Adjustment) -> CarriedOut:
         return _failed(services, adjustment, str(error), error)
     if subscription.metadata.get(TRACE) == adjustment.id:
         return _found(services, adjustment, subscription)
-    started, since = subscription.period_start, adjustment.proration_date
-    turned = started is not None and since is not None and since < started
     assert adjustment.called_at is not None
-    if not turned and services.clock() - adjustment.called_at < KEY_KEPT:
+    outdated = _outdated(adjustment, subscription)
+    if outdated is None and services.clock() - adjustment.called_at < KEY_KEPT:
         return carry_out(services, adjustment)
-    # Too late to send it again: the key is forgotten, or the period it was prorated in is over.
+    # Too late to send it again: what it was decided from is over, or the key is forgotten.
     # Somebody may have cleared the subscription's metadata; the invoice keeps its copy.
     if invoice := invoice_check.find_invoice(services.stripe, adjustment, subscription):
         return _applied(services, adjustment, subscription, invoice, None)
-    return _failed(services, adjustment, "Stripe has no trace of it: it never happened")
+    return _failed(services, adjustment, outdated or "Stripe has no trace of it: it never happened")
+
+
+def _outdated(adjustment: Adjustment, subscription: StripeSubscription) -> str | None:
+    """Return why a change that left no trace must not be sent any more, or None.
+
+    Its period is over: what was to be free of charge, or prorated in it, is neither in the next
+    one. Or a person set another quantity since: sent again, a raise could lower it below the
+    members who are active by now.
+    """
+    started, since = subscription.period_start, adjustment.proration_date
+    if started is not None and since is not None and since < started:
+        return "Stripe has no trace of it, and its billing period is over"
+    for change in adjustment.changes:
+        item = subscription.item(change.item_id) if change.item_id else None
+        if item is not None and item.quantity not in {change.from_quantity, change.to_quantity}:
+            return (
+                f"Stripe has no trace of it, and its {change.seat_type} seats were set "
+                f"to {item.quantity} meanwhile"
+            )
+    return None
 
 
 def _found(

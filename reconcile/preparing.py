@@ -66,7 +66,10 @@ def prepare(  # noqa: PLR0913 - one change, all by name
         payment_behavior="error_if_incomplete"
         if change.proration == Proration.CHARGE_NOW and subscription.charges_automatically
         else None,
-        proration_date=(at or proration_date(services, subscription)) if charges else None,
+        # Kept where nothing is prorated, too: it tells which period the change was decided in.
+        proration_date=(at or proration_date(services, subscription))
+        if charges
+        else _in_period(services, subscription),
     )
     if not charges:
         return intent
@@ -76,13 +79,16 @@ def prepare(  # noqa: PLR0913 - one change, all by name
 
 def proration_date(services: Services, subscription: StripeSubscription) -> datetime:
     """Return the second that a change made now is prorated from. Raises PeriodTurning."""
-    now = now_of(services, subscription).replace(microsecond=0)
-    start, end = subscription.period_start, subscription.period_end
-    if start is None or end is None:
-        return now
-    if now >= end:
+    now = _in_period(services, subscription)
+    if subscription.period_end is not None and now >= subscription.period_end:
         raise PeriodTurning(subscription.id)
-    return max(now, start)
+    return now
+
+
+def _in_period(services: Services, subscription: StripeSubscription) -> datetime:
+    """Return the present in whole seconds, not before the period that Stripe says has begun."""
+    now = now_of(services, subscription).replace(microsecond=0)
+    return max(now, subscription.period_start or now)
 
 
 def _seat_changes(  # noqa: PLR0913, PLR0917 - what one change is put together from
@@ -155,6 +161,7 @@ def update_of(
             for change in of.changes
         ),
         proration_behavior=of.proration_behavior,
-        proration_date=of.proration_date,
+        # Stripe takes it only together with a proration.
+        proration_date=of.proration_date if of.proration_behavior != Proration.NONE else None,
         payment_behavior=of.payment_behavior,
     )

@@ -67,6 +67,7 @@ def quote(catalog: Catalog, case: Case, wanted: Wanted, change: Change, intent: 
     total_after = _plan_total(catalog, case, after, interval)
     at_renewal = subscription.period_end if change.at_renewal else None
     total = int(money.get("total_minor", 0))
+    prorated = intent.proration_behavior != Proration.NONE
     found = Preview(
         words="",
         currency=subscription.currency,
@@ -81,7 +82,8 @@ def quote(catalog: Catalog, case: Case, wanted: Wanted, change: Change, intent: 
         charged_now=intent.proration_behavior == Proration.CHARGE_NOW,
         at_renewal=at_renewal,
         confirmation=Confirmation(
-            fingerprint=fingerprint_of(case, wanted, intent), prorated_from=intent.proration_date
+            fingerprint=fingerprint_of(case, wanted, intent),
+            prorated_from=intent.proration_date if prorated else None,
         ),
     )
     return replace(found, words=_words(case, found))

@@ -254,3 +254,41 @@ def _intend_again(shop: Shop, sub: str) -> None:
     )
     with shop.services.sessions.begin() as session:
         intend(session, shop.services, intent)
+
+
+def test_a_quantity_that_a_person_set_meanwhile_is_not_undone_by_an_old_intent(
+    shop: Shop, short: str
+) -> None:
+    killed_at(shop, short, "after_intent")
+    shop.edit(short, "voice", 10)
+    shop.activate("org_1", "voice", 8)
+    shop.settle(short)
+    assert shop.quantities(short)["voice"] == 10
+    assert [a.state for a in shop.adjustments(short)] == ["failed"]
+    assert updates(shop, short) == []
+
+
+def test_a_free_lowering_that_missed_its_renewal_is_credited_instead(shop: Shop) -> None:
+    """Sent again in the new period, it would take seats away that were just paid for."""
+    clock = str(
+        shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": 1_790_000_000})["id"]
+    )
+    customer = shop.organization(plan="team", member=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+    shop.settle(sub)
+    (item,) = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+    advance = f"/v1/test_helpers/test_clocks/{clock}/advance"
+    shop.sandbox.post(advance, {"frozen_time": item["current_period_end"] - 1800})
+    killed_at(shop, sub, "after_intent")
+    shop.sandbox.post(advance, {"frozen_time": item["current_period_end"] + 7200})
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"member": 3}
+    assert [(a.state, a.proration_behavior) for a in shop.adjustments(sub)] == [
+        ("failed", "none"),
+        ("applied", "always_invoice"),
+    ]
+    (credited,) = shop.invoices(sub, "subscription_update")
+    unit = item["price"]["unit_amount"]
+    assert credited["total"] == -2 * unit
