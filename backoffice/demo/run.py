@@ -101,7 +101,8 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
         env = _environment(servers, buyer.url, endpoint["secret"])
         console.print("starting the receiver, two workers, the relay and the schedule")
         processes = [Process(command, home) for command in _commands(env, door_port, marker)]
-        stack.enter_context(_supervised(processes))
+        supervisor = Supervisor(processes, tell=lambda _: None)
+        stack.enter_context(supervisor.in_background())
         demo_settings = _settings_of(env | {f"{PREFIX}LOG_LEVEL": "error"})
         log.configure(demo_settings)
         services = open_services(demo_settings, SharedBudget(demo_settings))
@@ -172,22 +173,6 @@ def _settings_of(env: dict[str, str]) -> Settings:
         if f"{PREFIX}{name.upper()}" in env
     }
     return _Given(**given)  # type: ignore[arg-type] # text, parsed as from the environment
-
-
-@contextmanager
-def _supervised(processes: list[Process]) -> Iterator[None]:
-    """As `trueup up` does it: what ends is started again."""
-    supervisor = Supervisor(processes, tell=lambda _: None)
-    supervisor.start()
-    stop = threading.Event()
-    watcher = threading.Thread(target=supervisor.watch, args=(stop,), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        watcher.join()
-        supervisor.stop()
 
 
 def _leave_running(stage: Stage) -> None:

@@ -6,9 +6,11 @@ end of its log is shown.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from backoffice.local.errors import ProcessFailedError
 from backoffice.local.processes import Process
 
 WATCH_S = 0.2
@@ -76,6 +78,34 @@ class Supervisor:
         while not stop.wait(WATCH_S):
             for one in watched:
                 self._look_at(one, time.monotonic())
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Start all, watch them from a thread meanwhile, stop all at the end.
+
+        ProcessFailedError at the end when restarting was no use. The thread also does the stopping:
+        on Linux a child is told to end when the thread that started it ends.
+        """
+        self.start()
+        stop, failures = threading.Event(), list[ProcessFailedError]()
+
+        def watch() -> None:
+            try:
+                self.watch(stop)
+            except ProcessFailedError as failure:
+                failures.append(failure)
+            finally:
+                self.stop()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+        if failures:
+            raise failures[0]
 
     def stop(self) -> None:
         """Stop the processes: all at once, since none needs another in order to end."""

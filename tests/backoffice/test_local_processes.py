@@ -142,19 +142,11 @@ def test_what_ends_is_started_again_and_the_rest_left_alone(tmp_path: Path) -> N
     processes = [Process(Command(name, SLEEP), tmp_path) for name in ("one", "two")]
     lines: list[str] = []
     supervisor = Supervisor(processes, policy=RestartPolicy(first_delay_s=0.05), tell=lines.append)
-    supervisor.start()
-    first, second = (process.pid for process in processes)
-    stop = threading.Event()
-    watcher = threading.Thread(target=supervisor.watch, args=(stop,))
-    watcher.start()
-    try:
+    with supervisor.in_background():
+        first, second = (process.pid for process in processes)
         psutil.Process(first).kill()
         wait_until(lambda: processes[0].alive and processes[0].pid != first)
         assert processes[1].pid == second
-    finally:
-        stop.set()
-        watcher.join(WAIT_S)
-        supervisor.stop()
     assert lines == ["one ended with exit code -9; starting it again in 0.05 s"]
     assert not any(process.alive for process in processes)
 
@@ -166,6 +158,20 @@ def test_a_process_that_keeps_ending_stops_everything(tmp_path: Path) -> None:
     hopeless.start()
     with pytest.raises(ProcessFailedError, match=r"3 times in a row(.|\n)*no such catalog"):
         supervisor.watch(threading.Event())
+
+
+def test_what_fails_in_the_background_is_told_at_the_end(tmp_path: Path) -> None:
+    good = Process(Command("good", SLEEP), tmp_path)
+    bad = Process(python("raise SystemExit('no such catalog')", "bad"), tmp_path)
+    policy = RestartPolicy(first_delay_s=0.01, most_in_a_row=1)
+    supervisor = Supervisor([good, bad], policy=policy, tell=lambda _: None)
+
+    def run() -> None:
+        with supervisor.in_background():
+            wait_until(lambda: not good.alive)
+
+    with pytest.raises(ProcessFailedError, match="no such catalog"):
+        run()
 
 
 def test_when_one_does_not_start_the_others_are_stopped(tmp_path: Path) -> None:
