@@ -9,10 +9,10 @@ import threading
 import traceback
 
 from sandbox.api import build
-from sandbox.app import Application
-from sandbox.control import Doors
-from sandbox.delivery import DeliverySettings
-from sandbox.server import Server
+from sandbox.control.doors import Doors
+from sandbox.http.app import Application
+from sandbox.http.server import Server
+from sandbox.webhooks.delivery import DeliverySettings
 from sandbox.world import World
 
 TICK_S = 1.0

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from sandbox import (
+from sandbox.billing import invoice_api, invoice_item_api, payments
+from sandbox.clocks import test_clocks
+from sandbox.clocks.lifecycle import Lifecycle
+from sandbox.clocks.test_clocks import Advance
+from sandbox.clocks.time_control import TimeControl
+from sandbox.control import seed
+from sandbox.control.doors import Doors
+from sandbox.http.app import Application
+from sandbox.http.render import Include
+from sandbox.http.routes import Route
+from sandbox.objects import (
     account,
     balance,
     catalog,
     checkout,
     coupons,
     customers,
-    invoice_item_api,
-    invoices,
     payment_methods,
-    payments,
     portal,
-    schedules,
-    seed,
     setup_intents,
-    subscription_cancel,
-    subscription_items,
-    subscription_update,
-    subscriptions,
     tax_rates,
-    test_clocks,
 )
-from sandbox.app import Application
-from sandbox.control import Doors
-from sandbox.lifecycle import Lifecycle
-from sandbox.render import Include
-from sandbox.routes import Route
-from sandbox.test_clocks import Advance
-from sandbox.time_control import TimeControl
+from sandbox.subscriptions import cancel, creation, items, resume, schedules, update
 from sandbox.world import World
 
 
@@ -51,24 +45,25 @@ def build(doors: Doors | None = None) -> Application:
 MODULES = (
     account,
     balance,
+    cancel,
     catalog,
     checkout,
     coupons,
+    creation,
     customers,
+    invoice_api,
     invoice_item_api,
-    invoices,
+    items,
     payment_methods,
     payments,
     portal,
-    seed,
+    resume,
     schedules,
+    seed,
     setup_intents,
-    subscription_cancel,
-    subscription_items,
-    subscription_update,
-    subscriptions,
     tax_rates,
     test_clocks,
+    update,
 )
 
 
@@ -79,4 +74,4 @@ def all_routes() -> list[Route]:
 
 def all_includes() -> dict[str, Include]:
     """Fields that are shown only when `expand` names them."""
-    return {**catalog.INCLUDES, **checkout.INCLUDES, **payments.INCLUDES, **subscriptions.INCLUDES}
+    return {**catalog.INCLUDES, **checkout.INCLUDES, **payments.INCLUDES, **creation.INCLUDES}

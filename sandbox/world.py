@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sandbox.clock import Clock
-from sandbox.errors import ApiError
+from sandbox.clocks.clock import Clock
+from sandbox.http.errors import ApiError
 from sandbox.store import Entry, Obj, Store
 
 API_VERSION = "2026-10-28.endive"

@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from sandbox.api import build
-from sandbox.control import Doors
-from sandbox.delivery import DeliverySettings
-from sandbox.server import Server
+from sandbox.control.doors import Doors
+from sandbox.http.server import Server
+from sandbox.webhooks.delivery import DeliverySettings
 from sandbox.world import World
 from tests.sandbox.conformance import assert_conforms
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from stripe.events._event_classes import get_v2_event_class, get_v2_event_notification_class
 
-from sandbox.previous import previous_attributes, thin_types
+from sandbox.webhooks.previous import previous_attributes, thin_types
 from tests.sandbox.client import Api, Box
 
 

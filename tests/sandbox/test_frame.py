@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import forms
-from sandbox.errors import ApiError
-from sandbox.params import schema
+from sandbox.http import forms
+from sandbox.http.errors import ApiError
+from sandbox.http.params import schema
 from sandbox.store import Store
 from tests.sandbox.client import Api, Box
 

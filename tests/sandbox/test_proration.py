@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.proration import add_intervals, line_amount, nearest, period_at, prorated
+from sandbox.billing.proration import add_intervals, line_amount, nearest, period_at, prorated
 
 TIMES = st.integers(min_value=946_684_800, max_value=2_524_608_000)  # the years 2000 to 2049
 INTERVALS = st.sampled_from(["day", "week", "month", "year"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import sandbox
 from sandbox.api import build
-from sandbox.faults import REQUEST_KINDS, WEBHOOK_KINDS
+from sandbox.control.faults import REQUEST_KINDS, WEBHOOK_KINDS
 
 README = (Path(sandbox.__file__).parent / "README.md").read_text()
 

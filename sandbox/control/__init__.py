@@ -1,0 +1,1 @@
+"""The doors under `/_sandbox/`: faults, limits, seeding, reset. Nothing here is Stripe's."""

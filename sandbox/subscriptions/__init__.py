@@ -1,0 +1,1 @@
+"""Subscriptions: how they begin, change, stand, renew, follow a schedule, and end."""

@@ -1,0 +1,1 @@
+"""What the outside is told: events, endpoints and destinations, signed delivery with retries."""
