@@ -6,6 +6,7 @@ Memory stays flat: a page, a batch and the counts of the report. The run's row s
 came, so that whoever takes over after a crash goes on from there. No rule is in here.
 """
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,7 +130,13 @@ class _Night:
         try:
             self._forget_what_is_lost()
             if not self.cursor.startswith(_SETTLING):
-                self._read_pages()
+                # A page is thousands of small objects: what was there before it need not be walked
+                # by the garbage collector again for each (a fifth of the time of a page).
+                gc.freeze()
+                try:
+                    self._read_pages()
+                finally:
+                    gc.unfreeze()
                 self._compare()
             self._settle()
             self._add_up()
