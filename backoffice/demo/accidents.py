@@ -21,7 +21,7 @@ def dashboard_edit(stage: Stage) -> None:
 
 def untidy_webhooks(stage: Stage) -> None:
     """Deliveries are doubled and reordered; some never come at first and are retried by Stripe."""
-    stage.chapter("Webhooks doubled, out of order, late")
+    stage.chapter("Webhooks doubled, out of order, dropped")
     subscription = stage.subscriptions["agency"]
     active = active_voices(stage)
     doubled = "select count(*) from events where deliveries > 1"
