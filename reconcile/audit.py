@@ -15,7 +15,7 @@ import orjson
 
 from reconcile import metrics
 from reconcile.crash_points import CrashPoint, crash_point
-from reconcile.envelope import Ours, read_event
+from reconcile.envelope import WORKED_TYPES, Ours, read_event
 from reconcile.services import Services
 from reconcile.store import inbox, runs
 from reconcile.store import work as store
@@ -25,32 +25,7 @@ from reconcile.tasks import TaskReport, once
 
 TASK = "gap_audit"
 
-# Whatever may start work, by name: the list call knows no wildcards. A test holds it to what
-# `envelope` takes for work.
-TYPES = (
-    "customer.deleted",
-    "customer.subscription.created",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.pending_update_applied",
-    "customer.subscription.pending_update_expired",
-    "customer.subscription.resumed",
-    "customer.subscription.trial_will_end",
-    "customer.subscription.updated",
-    "customer.updated",
-    "invoice.marked_uncollectible",
-    "invoice.paid",
-    "invoice.payment_action_required",
-    "invoice.payment_failed",
-    "invoice.voided",
-    "subscription_schedule.aborted",
-    "subscription_schedule.canceled",
-    "subscription_schedule.completed",
-    "subscription_schedule.created",
-    "subscription_schedule.expiring",
-    "subscription_schedule.released",
-    "subscription_schedule.updated",
-)
+# The list call knows no wildcards, and takes this many types at most.
 TYPES_A_CALL = 20
 
 # What Stripe keeps, and how far an audit reaches back behind the last one: as long as Stripe itself
@@ -82,7 +57,9 @@ def run(services: Services, night: date) -> TaskReport:
 
 
 def _audit(services: Services, run: Run) -> Mapping[str, Any]:
-    groups = [TYPES[at : at + TYPES_A_CALL] for at in range(0, len(TYPES), TYPES_A_CALL)]
+    groups = [
+        WORKED_TYPES[at : at + TYPES_A_CALL] for at in range(0, len(WORKED_TYPES), TYPES_A_CALL)
+    ]
     progress = _resumed(services, run)
     for group in range(progress.group, len(groups)):
         progress = _group(services, run, replace(progress, group=group), groups[group])

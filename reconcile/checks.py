@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconcile import audit, invoice_check
+from reconcile.envelope import WORKED_TYPES
 from reconcile.errors import StripeGone
 from reconcile.policy.standing import standing_of
 from reconcile.policy.values import FindingKind, Proration, SeatPolicy, Standing
@@ -89,12 +90,12 @@ def check_events(services: Services) -> Check:
     """Every event of Stripe's list is in the inbox, and every row is finished and says how."""
     known_to_stripe = 0
     missing: list[str] = []
-    for at in range(0, len(audit.TYPES), audit.TYPES_A_CALL):
+    for at in range(0, len(WORKED_TYPES), audit.TYPES_A_CALL):
         after: str | None = None
         more = True
         while more:
             page, more = services.stripe.events_page(
-                after, types=audit.TYPES[at : at + audit.TYPES_A_CALL]
+                after, types=WORKED_TYPES[at : at + audit.TYPES_A_CALL]
             )
             ids = [str(event["id"]) for event in page]
             after = ids[-1] if ids else None

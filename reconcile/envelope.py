@@ -39,6 +39,31 @@ _INVOICE_TYPES = frozenset(
 # A new card arrives as `customer.updated`: a raise that was declined may go through now.
 _CUSTOMER_TYPES = frozenset({"customer.deleted", "customer.updated"})
 
+# By name, for those who must list what starts work: an endpoint has to be sent these,
+NEEDED_TYPES = (
+    *sorted(_CUSTOMER_TYPES),
+    "customer.subscription.created",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.pending_update_applied",
+    "customer.subscription.pending_update_expired",
+    "customer.subscription.resumed",
+    "customer.subscription.updated",
+    *sorted(_INVOICE_TYPES),
+)
+# and these are worked on when they are sent; a subscription's own events tell the same.
+WORKED_TYPES = (
+    *NEEDED_TYPES,
+    "customer.subscription.trial_will_end",
+    "subscription_schedule.aborted",
+    "subscription_schedule.canceled",
+    "subscription_schedule.completed",
+    "subscription_schedule.created",
+    "subscription_schedule.expiring",
+    "subscription_schedule.released",
+    "subscription_schedule.updated",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Ours:

@@ -6,31 +6,13 @@ from urllib.parse import urlsplit
 
 from backoffice.doctor.findings import Found, fail, ok, warn
 from reconcile.catalog import Catalog, Price
+from reconcile.envelope import NEEDED_TYPES
 from reconcile.errors import StripeGone, StripeKeyRefused
 from reconcile.policy.proration import PriceModel, Tier, TiersMode
 from reconcile.settings import STRIPE_API_VERSION
 from reconcile.stripe_api import StripeApi
 
 PATH = "/webhooks/stripe"
-
-# What the service works on; anything else is stored as ignored.
-# https://docs.stripe.com/api/events/types
-NEEDED_EVENTS = (
-    "customer.deleted",
-    "customer.subscription.created",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.pending_update_applied",
-    "customer.subscription.pending_update_expired",
-    "customer.subscription.resumed",
-    "customer.subscription.updated",
-    "customer.updated",
-    "invoice.marked_uncollectible",
-    "invoice.paid",
-    "invoice.payment_action_required",
-    "invoice.payment_failed",
-    "invoice.voided",
-)
 
 
 def endpoint_found(api: StripeApi, public_url: str | None) -> Iterator[Found]:
@@ -62,7 +44,7 @@ def _endpoint(endpoint: Any) -> Iterator[Found]:
     else:
         yield fail(area, "url", f"{url} is {endpoint['status']}", "enable it at Stripe")
     wanted = set(endpoint["enabled_events"])
-    missing = [] if "*" in wanted else [one for one in NEEDED_EVENTS if one not in wanted]
+    missing = [] if "*" in wanted else [one for one in NEEDED_TYPES if one not in wanted]
     if missing:
         do = f"add to the endpoint: {', '.join(missing)}"
         yield fail(area, "event types", f"{len(missing)} missing", do)

@@ -14,9 +14,8 @@ from backoffice.cli import trueup
 from backoffice.doctor.examine import examine
 from backoffice.doctor.findings import Found, Health
 from backoffice.doctor.rights import RIGHTS, clock_found
-from backoffice.doctor.setup import NEEDED_EVENTS
 from reconcile.catalog import load_catalog
-from reconcile.envelope import Ours, read_event
+from reconcile.envelope import NEEDED_TYPES, Ours, read_event
 from reconcile.settings import STRIPE_API_VERSION, Settings
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
@@ -37,7 +36,7 @@ def healthy(settings: Settings, sandbox: Sandbox) -> Settings:
 def create_endpoint(sandbox: Sandbox, **changes: Any) -> dict[str, Any]:
     """A webhook endpoint with everything this service needs."""
     form: dict[str, Any] = {"url": URL, "api_version": STRIPE_API_VERSION}
-    form["enabled_events[]"] = list(NEEDED_EVENTS)
+    form["enabled_events[]"] = list(NEEDED_TYPES)
     return sandbox.post("/v1/webhook_endpoints", form | changes)
 
 
@@ -123,7 +122,7 @@ def test_an_endpoint_with_the_wrong_things_is_told_in_full(
     assert (version.health, STRIPE_API_VERSION in version.seen) == (Health.WARN, True)
 
 
-@pytest.mark.parametrize("event_type", NEEDED_EVENTS)
+@pytest.mark.parametrize("event_type", NEEDED_TYPES)
 def test_the_needed_events_are_those_that_make_work(event_type: str, settings: Settings) -> None:
     """The list is held against the parser that decides what becomes of an event."""
     thing = {"id": "sub_1", "customer": "cus_1", "subscription": "sub_1"}

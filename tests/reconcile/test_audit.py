@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from reconcile import audit
-from reconcile.envelope import Ours, read_event
+from reconcile.envelope import WORKED_TYPES, Ours, read_event
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.tables import events, runs
@@ -115,7 +115,7 @@ def test_stripe_being_away_is_told_and_tried_again(services: Services, sandbox: 
     assert inbox(services) == {}
 
 
-@pytest.mark.parametrize("event_type", audit.TYPES)
+@pytest.mark.parametrize("event_type", WORKED_TYPES)
 def test_what_is_asked_for_is_what_the_door_takes_for_work(event_type: str) -> None:
     thing = {"id": "x_1", "customer": "cus_1", "subscription": "sub_1"}
     event = {

@@ -170,8 +170,8 @@ WRONG = {
         '"purchased"',
         '"included"',
         (
-            "plans.team.seats.voice.prices: included seats have no prices; the plan's own price goes "
-            "in fees"
+            "plans.team.seats.voice.prices: included seats have no prices; "
+            "the plan's own price goes in fees"
         ),
     ),
     "the settings of another policy": (

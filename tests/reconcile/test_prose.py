@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from backoffice.doctor.setup import NEEDED_EVENTS
 from reconcile.catalog import load_catalog
+from reconcile.envelope import NEEDED_TYPES
 from reconcile.policy.values import FindingKind
 from reconcile.roster_files import Row, read_file
 from reconcile.settings import STRIPE_API_VERSION
@@ -41,7 +41,7 @@ def test_the_endpoint_of_the_readme_is_the_one_that_is_needed() -> None:
     assert f"`{STRIPE_API_VERSION}`" in README
     named = set(re.findall(r"`([a-z]+\.[a-z_.*]+)`", README))
     groups = tuple(name.removesuffix("*") for name in named if name.endswith(".*"))
-    missing = {one for one in NEEDED_EVENTS if one not in named and not one.startswith(groups)}
+    missing = {one for one in NEEDED_TYPES if one not in named and not one.startswith(groups)}
     assert not missing
 
 
