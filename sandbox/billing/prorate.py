@@ -40,10 +40,10 @@ def _as_it_stands(world: World, subscription: Obj, item: Obj) -> Obj:
 def whole_span(
     world: World, subscription: Obj, item: Obj, period: tuple[int, int]
 ) -> tuple[int, int]:
-    """The full period that a part is measured against: `period`, unless it is a first stub.
+    """The full period that a part is measured against: `period`, unless it is a first, short one.
 
-    A stub before a later anchor is a part of the full period that ends there, as long as the one
-    that begins there (recorded: 31 days before an anchor in March).
+    A short period before a later anchor is a part of the full period that ends there, which is as
+    long as the one that begins there (recorded: 31 days before an anchor in March).
     """
     anchor = subscription["billing_cycle_anchor"]
     if period != (subscription["start_date"], anchor):
@@ -53,7 +53,7 @@ def whole_span(
     return anchor - (after[1] - after[0]), anchor
 
 
-def stub_line(
+def short_line(
     world: World, invoice: Obj, subscription: Obj, item: Obj, period: tuple[int, int]
 ) -> Obj:
     """The first, short time of an item before a later anchor, appended to the invoice."""
@@ -63,7 +63,7 @@ def stub_line(
     amount = prorated(whole, *period, *span)
     product = world.store.need("product", line["pricing"]["price_details"]["product"])
     line.update(amount=amount, subtotal=amount, discountable=False)
-    line["description"] = wording.stub(item.get("quantity", 0), product["name"], period[0])
+    line["description"] = wording.short_period(item.get("quantity", 0), product["name"], period[0])
     line["pricing"]["unit_amount_decimal"] = None
     line["parent"]["subscription_item_details"]["proration"] = True
     item["_debits"] = [debit(item, whole, span, period[0], item["_debits"][0]["source"])]

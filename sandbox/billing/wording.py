@@ -60,7 +60,7 @@ def remaining(quantity: int, product: str, after: int) -> str:
     return f"Remaining time on {counted(quantity, product)} after {day(after)}"
 
 
-def stub(quantity: int, product: str, after: int) -> str:
+def short_period(quantity: int, product: str, after: int) -> str:
     """The description of the first, short period before a later anchor."""
     return f"Time on {counted(quantity, product)} after {day(after)}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.billing.collect import bill, collect, refusal
 from sandbox.billing.invoice import cycle_line, trial_line
 from sandbox.billing.payments import Attempt
-from sandbox.billing.prorate import stub_line
+from sandbox.billing.prorate import short_line
 from sandbox.billing.proration import add_intervals
 from sandbox.http.errors import bad_request, missing_param
 from sandbox.http.fields import set_fields, set_metadata
@@ -294,7 +294,7 @@ def _start_paid(
         "subscription_create",
         now,
         whole=subscription["items"],
-        line=stub_line if anchor > now else cycle_line,
+        line=short_line if anchor > now else cycle_line,
     )
     charged = subscription["collection_method"] == "charge_automatically"
     if charged and invoice["amount_due"] > 0:
