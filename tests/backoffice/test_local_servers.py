@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import make_url
 
+from backoffice.local import leftovers
 from backoffice.local.account import (
     Account,
     make_home,
@@ -165,6 +168,20 @@ def test_one_environment_at_a_time_uses_a_directory(home: Path) -> None:
     assert first.postgres is not None
     with environment() as second:
         assert second.database_url == first.database_url
+
+
+def test_what_a_killed_environment_left_running_is_ended_first(home: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as orphan:
+        (home / "run").mkdir()
+        leftovers.remember(home / "run" / "postgres.json", orphan.pid)
+        # A reaper stands in for init, which the orphan of a killed parent would have.
+        reaper = threading.Thread(target=orphan.wait)
+        reaper.start()
+        with local_servers(home, durable=False, binaries_home=ROOT / ".trueup"):
+            reaper.join(10)
+            ended = orphan.returncode
+        orphan.kill()
+    assert ended == -signal.SIGINT
 
 
 def test_given_urls_are_used_and_nothing_is_started(
