@@ -5,12 +5,15 @@ when it claims one. Whoever dies in between only lets it run out. The database's
 Locks on several rows are always taken in the order of their ids, as the inbox's way in does.
 
 A batch is what `claim` returned: the newest event first. Whatever becomes of a batch is recorded on
-the newest; the others were handled with it and say so in `superseded_by` (Law 5).
+the newest; the others were handled with it and say so in `superseded_by` (Law 5). A request of our
+own holds what no other row says (who waits for a seat, what was approved): while the work is not
+done, it goes through the same as the newest.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session
@@ -140,6 +143,7 @@ def finish(session: Session, batch: Sequence[ClaimedEvent], *, outcome: str) -> 
     _record(
         session,
         batch,
+        handled=True,
         state="done",
         outcome=outcome,
         reason=None,
@@ -194,7 +198,7 @@ def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     )
 
 
-def _told(error: Classified) -> dict[str, str]:
+def _told(error: Classified) -> dict[str, Any]:
     return {
         "reason": error.line,
         "error_class": str(error.error_class),
@@ -206,19 +210,26 @@ def _uncounted() -> ColumnElement[int]:
     return case((events.c.attempts > 0, events.c.attempts - 1), else_=0)
 
 
-def _record(session: Session, batch: Sequence[ClaimedEvent], **values: object) -> None:
+def _record(
+    session: Session, batch: Sequence[ClaimedEvent], *, handled: bool = False, **values: object
+) -> None:
     """Write what became of a batch, only on rows that are pending: a person may have been first."""
-    newest, others = batch[0].id, [event.id for event in batch[1:]]
-    if others:
-        locked = select(events.c.id).where(events.c.id.in_([newest, *others]))
+    newest = batch[0].id
+    told = [
+        each.id for each in batch if each.id == newest or (each.kind == "request" and not handled)
+    ]
+    others = [each.id for each in batch if each.id not in told]
+    if len(batch) > 1:
+        locked = select(events.c.id).where(events.c.id.in_([*told, *others]))
         session.execute(locked.order_by(events.c.id).with_for_update())
+    if others:
         session.execute(
             update(events)
             .where(events.c.id.in_(others), events.c.state == "pending")
             .values(state="superseded", superseded_by=newest, finished_at=func.now())
         )
     session.execute(
-        update(events).where(events.c.id == newest, events.c.state == "pending").values(values)
+        update(events).where(events.c.id.in_(told), events.c.state == "pending").values(values)
     )
 
 

@@ -158,6 +158,42 @@ def test_a_retry_says_what_went_wrong_and_when_it_goes_on(sessions: Sessions) ->
     assert ahead(minutes=9) < row.due_at < ahead(minutes=11)
 
 
+def retry(session: Session, batch: list[store.ClaimedEvent]) -> None:
+    store.retry(session, batch, error=ERROR, delay=timedelta(minutes=10))
+
+
+def postpone(session: Session, batch: list[store.ClaimedEvent]) -> None:
+    store.postpone(session, batch, until=ahead(hours=1), reason="in flight")
+
+
+@pytest.mark.parametrize(
+    ("record", "state"), [(retry, "pending"), (postpone, "pending"), (bury, "dead")]
+)
+def test_a_request_of_our_own_is_not_lost_behind_a_newer_event_before_it_is_done(
+    sessions: Sessions,
+    record: Callable[[Session, list[store.ClaimedEvent]], None],
+    state: str,
+) -> None:
+    with sessions.begin() as session:
+        request = an_event(
+            session,
+            kind="request",
+            type="trueup.renewal.approved",
+            stripe_created_at=None,
+            received_at=ago(days=20),
+        )
+        old = an_event(session, stripe_created_at=ago(minutes=2))
+        new = an_event(session)
+    with sessions.begin() as session:
+        batch = store.claim(session, "sub:sub_1", lease=LEASE)
+        assert [event.id for event in batch] == [new, old, request]
+        record(session, batch)
+    with sessions.begin() as session:
+        assert (the_event(session, new).state, the_event(session, request).state) == (state, state)
+        assert the_event(session, request).due_at == the_event(session, new).due_at
+        assert the_event(session, old).superseded_by == new
+
+
 def test_a_postponed_or_given_back_try_is_not_counted(sessions: Sessions) -> None:
     until = ahead(hours=2)
     with sessions.begin() as session:
