@@ -55,6 +55,7 @@ __all__ = [
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_SOME_TIME = timedelta(minutes=15)
+LOOK_FOR_APPROVED = timedelta(hours=1)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
 _CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
@@ -93,6 +94,16 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
         seen = seeing.see(services, subscription_id, held, snapshot)
     except StripeGone:
         return _gone(course, held)
+    settled = _in_rounds(course, seen)
+    if writes and settled.again_at is None and _approved_waits(services, seen.subscription):
+        # What holds it back passes: an unpaid invoice, a declined card. It stays approved.
+        return replace(settled, again_at=services.clock() + LOOK_FOR_APPROVED)
+    return settled
+
+
+def _in_rounds(course: Course, seen: Seen) -> Settled:
+    """Decide and write until Stripe agrees, or until there is a reason to stop."""
+    services = course.services
     for _ in range(MOST_ROUNDS):
         noted = _note(course, seen)
         if isinstance(noted, Settled):
@@ -109,7 +120,7 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
             return course.ended(decision.reason, noted)
         if not seen.fetched:
             # Before a write nothing but Stripe's present answer will do (Law 4).
-            seen = seeing.fetched(services, subscription_id)
+            seen = seeing.fetched(services, course.subscription_id)
             continue
         after = _change(course, seen, noted, decision, prorated_from)
         if isinstance(after, Settled):
@@ -117,6 +128,12 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
         seen = after
     again_at = services.clock() + LOOK_AGAIN
     return course.ended("it keeps changing in Stripe", again_at=again_at)
+
+
+def _approved_waits(services: Services, subscription: StripeSubscription) -> bool:
+    """Return whether a contract's approved change is due and not made (A6)."""
+    over = subscription.status in subscriptions.ENDED
+    return not over and renewals.approved(services, subscription) is not None
 
 
 def _finish_what_was_begun(course: Course) -> None:

@@ -147,6 +147,27 @@ def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
     assert shop.writes(sub) == 1
 
 
+def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly")
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    assert isinstance(found, Preview)
+    seat_change.apply(
+        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
+    )
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    held = shop.settle(sub)
+    assert "collection is paused" in held.line
+    assert held.again_at is not None, "its row would be done, and the approval forgotten"
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection": ""})
+    made = shop.settle(sub)
+    assert made.again_at is None
+    assert shop.quantities(sub) == {"pro": 8}
+
+
 def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
     customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business", interval="year")
