@@ -101,8 +101,13 @@ def item_problem(rules: PlanRules, seat: SeatFacts) -> ItemProblem | None:
     return seat.item_problem
 
 
-def is_missing(seat: SeatFacts) -> bool:
-    """Return whether Stripe has no item for a seat type that is bought or used."""
+def is_missing(facts: SubscriptionFacts, seat: SeatFacts) -> bool:
+    """Return whether Stripe has no item for a seat type that is bought or used.
+
+    A dead subscription is not asked: nothing is bought on it, and no item will come back.
+    """
+    if Standing.DEAD in facts.standing:
+        return False
     return seat.stripe_quantity is None and bool(seat.quantity or seat.active)
 
 
@@ -118,7 +123,7 @@ def observe_shape(facts: SubscriptionFacts) -> Iterator[Observation]:
                 seat_type=seat.seat_type,
                 summary=f"The {label} item {wrong}: nothing is written until it has {right}.",
             )
-        elif is_missing(seat):
+        elif is_missing(facts, seat):
             yield Observation(
                 kind=FindingKind.ITEM_MISSING,
                 seat_type=seat.seat_type,

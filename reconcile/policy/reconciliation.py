@@ -133,7 +133,7 @@ def _unclear(facts: SubscriptionFacts, counts: str | None, zero: tuple[str, ...]
     for seat in facts.seats:
         if problem := observing.item_problem(facts.rules, seat):
             return f"{seat.seat_type} item: {problem.value.replace('_', ' ')}"
-        if observing.is_missing(seat):
+        if observing.is_missing(facts, seat):
             return f"{seat.seat_type} item missing"
     return None
 

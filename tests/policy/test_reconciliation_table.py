@@ -97,6 +97,14 @@ def test_unclear_facts_write_nothing_and_open_a_finding(
     assert verdict.block_growth
 
 
+def test_a_dead_subscription_lacks_no_items() -> None:
+    """Nobody would ever look at it again to close the finding."""
+    verdict = reconcile(subscription(seat(4, 5, None), standing=Standing.DEAD))
+    assert F.ITEM_MISSING not in kinds(verdict)
+    assert F.ITEM_MISSING in verdict.judged
+    assert verdict.rule == Row.DEAD
+
+
 def test_the_last_member_of_one_pool_leaving_is_ordinary_life() -> None:
     base = seat(3, 5, 5, seat_type="base")
     one_left = reconcile(subscription(base, seat(0, 5, 5, active_before=1)))
