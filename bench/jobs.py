@@ -24,9 +24,9 @@ from reconcile.budget import Unbudgeted
 from reconcile.database import build_engine
 from reconcile.services import Services, build_services
 from reconcile.settings import Settings
-from reconcile.settle import Settled
+from reconcile.settling.course import Settled
+from reconcile.settling.work import WorkReport, work_off
 from reconcile.store.work import ClaimedEvent
-from reconcile.work import WorkReport, work_off
 from worker import jobs, process
 from worker.deadline import Lease
 from worker.queues import NAME, Queue, connect

@@ -25,10 +25,11 @@ from backoffice.local.network import LOOPBACK, accepts, free_port
 from backoffice.local.processes import Command, Process
 from backoffice.local.servers import throwaway_servers
 from bench import nightly_world as world
-from reconcile import log, nightly
+from reconcile import log
 from reconcile.budget import Unbudgeted
 from reconcile.database import build_engine
-from reconcile.report import Report
+from reconcile.nights import nightly
+from reconcile.nights.report import Report
 from reconcile.services import build_services
 from reconcile.settings import Settings
 

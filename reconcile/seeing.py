@@ -1,6 +1,10 @@
 """Whether to believe what an event carries or to ask Stripe (Law 4)."""
 
-from reconcile.course import Snapshot
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
 from reconcile.facts import Seen
 from reconcile.policy import freshness
 from reconcile.policy.freshness import Freshness
@@ -8,7 +12,30 @@ from reconcile.services import Services
 from reconcile.settings import STRIPE_API_VERSION
 from reconcile.store import subscriptions
 from reconcile.store.subscriptions import Held
-from reconcile.stripe_shapes import StripeSubscription
+from reconcile.stripe_shapes import StripeSubscription, UnreadableShape, parse_subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The subscription an event carries, with what decides whether it may be believed."""
+
+    subscription: StripeSubscription
+    created: datetime
+    api_version: str | None
+
+
+def snapshot_of(body: bytes, api_version: str | None, created: datetime | None) -> Snapshot | None:
+    """Return the subscription that a stored event carries; None when it carries no readable one."""
+    try:
+        carried = orjson.loads(body)["data"]["object"]
+        if created is None or carried["object"] != "subscription":
+            return None
+        subscription = parse_subscription(carried)
+    except (orjson.JSONDecodeError, KeyError, TypeError, UnreadableShape):
+        return None
+    if not subscription.items_complete:
+        return None
+    return Snapshot(subscription=subscription, created=created, api_version=api_version)
 
 
 def see(

@@ -20,9 +20,13 @@ TICK_S = 1.0
 
 def main() -> int:
     """Serve; prints one line with the address once it listens. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    parser.add_argument("--port", type=int, default=12111, help="0 picks a free port")
+    parser = argparse.ArgumentParser(
+        prog="trueup sandbox", description="Run the stand-in for Stripe's API until told to stop."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=int, default=12111, help="default: %(default)s; 0: a free one"
+    )
     parser.add_argument(
         "--retry-scale",
         type=float,

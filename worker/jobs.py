@@ -13,8 +13,8 @@ import structlog
 
 from reconcile.errors import Interrupted
 from reconcile.services import Services
-from reconcile.work import WorkReport
-from reconcile.work import work_off as work_off_in_full
+from reconcile.settling.work import WorkReport
+from reconcile.settling.work import work_off as work_off_in_full
 from worker.deadline import Deadline, Lease
 from worker.queues import WORK_OFF
 

@@ -23,7 +23,7 @@ from reconcile.budget import Budget
 from reconcile.errors import TrueupError
 from reconcile.services import Services, open_services
 from reconcile.settings import Settings
-from reconcile.work import WorkReport, work_off
+from reconcile.settling.work import WorkReport, work_off
 from worker import jobs
 from worker.budget import SharedBudget
 from worker.deadline import Lease

@@ -14,8 +14,9 @@ from types import FrameType
 
 import structlog
 
-from reconcile import audit, log, metrics, nightly, prune
+from reconcile import log, metrics
 from reconcile.errors import ShuttingDown
+from reconcile.nights import audit, nightly, prune
 from reconcile.services import Services, open_services
 from reconcile.settings import Settings
 from reconcile.store import runs

@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from backoffice.commands.explain import need, read_settings
-from reconcile import log, nightly
-from reconcile.money import written
-from reconcile.report import Money, Report
+from reconcile import log
+from reconcile.adjustments.money import written
+from reconcile.nights import nightly
+from reconcile.nights.report import Money, Report
 from reconcile.services import open_services
 from worker.budget import SharedBudget
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from backoffice.commands.explain import need, read_settings
 from reconcile.catalog import load_catalog
 from reconcile.database import build_engine, build_sessions
-from reconcile.roster_files import KINDS
-from reconcile.roster_import import Imported, ImportRefused, import_files
+from reconcile.members.roster_files import KINDS
+from reconcile.members.roster_import import Imported, ImportRefused, import_files
 
 
 @click.command("import")

@@ -4,7 +4,7 @@ from functools import partial
 
 from backoffice.demo.cast import AGENCY, SHOP, WORKSPACE, Company, allow_auto_add
 from backoffice.demo.stage import Stage
-from reconcile.activation import Outcome, activate
+from reconcile.members.activation import Outcome, activate
 from reconcile.policy.values import Refuse
 
 ACTOR = "demo"

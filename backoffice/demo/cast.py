@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backoffice.demo.stage import Stage
-from reconcile.roster_import import import_files
+from reconcile.members.roster_import import import_files
 from reconcile.store import roster
 
 

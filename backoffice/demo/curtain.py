@@ -6,9 +6,9 @@ from rich.table import Table
 
 from backoffice.demo.cast import COMPANIES, Company
 from backoffice.demo.stage import Stage
-from reconcile import checks
-from reconcile.checks import Check
-from reconcile.money import written
+from reconcile.adjustments.money import written
+from reconcile.nights import checks
+from reconcile.nights.checks import Check
 from reconcile.policy.values import SeatPolicy
 from reconcile.store import adjustments
 

@@ -6,7 +6,7 @@ import sys
 
 from backoffice.demo.accidents import VOICE, active_voices
 from backoffice.demo.stage import Stage
-from reconcile import audit
+from reconcile.nights import audit
 
 TIMEOUT_S = 60
 

@@ -2,11 +2,11 @@
 
 from backoffice.demo.cast import AGENCY
 from backoffice.demo.stage import Stage
-from reconcile import seat_change
-from reconcile.money import written
+from reconcile.adjustments import seat_change
+from reconcile.adjustments.money import written
+from reconcile.adjustments.quote import Preview
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Keep, Refuse
-from reconcile.quote import Preview
 
 ACTOR = "billing@harbour.example"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reconcile.adjusting import MOST_ATTEMPTS, AdjustmentInFlight, intend
+from reconcile.adjustments.adjusting import MOST_ATTEMPTS, AdjustmentInFlight, intend
 from reconcile.errors import OutcomeUnknown, StripeKeyRefused, StripeRateLimited
 from reconcile.store import adjustments
 from tests.support.services import environment

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 
 from reconcile.catalog import load_catalog
 from reconcile.envelope import NEEDED_TYPES
+from reconcile.members.roster_files import Row, read_file
 from reconcile.policy.values import FindingKind
-from reconcile.roster_files import Row, read_file
 from reconcile.settings import STRIPE_API_VERSION
 
 ROOT = Path(__file__).parents[2]

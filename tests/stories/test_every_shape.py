@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from backoffice.local.servers import Servers
 from reconcile.settings import Settings
-from reconcile.work import Ended, work_off
+from reconcile.settling.work import Ended, work_off
 from tests.support.sandbox import API_KEY, Sandbox
 from tests.support.shop import Shop, opened_shop
 from tests.support.stripe_events import VERSIONS, invoice, snapshot, subscription, thin

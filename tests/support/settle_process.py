@@ -10,7 +10,7 @@ import time
 from reconcile.database import exclusive
 from reconcile.errors import RetryLater
 from reconcile.settings import Settings
-from reconcile.settle import settle_subscription
+from reconcile.settling.settle import settle_subscription
 from tests.support.services import running_services
 from tests.support.shop import with_catalog
 

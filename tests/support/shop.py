@@ -16,7 +16,8 @@ from reconcile.catalog import Catalog, Price, load_catalog
 from reconcile.database import exclusive
 from reconcile.services import Services
 from reconcile.settings import Settings
-from reconcile.settle import Settled, settle_subscription
+from reconcile.settling.course import Settled
+from reconcile.settling.settle import settle_subscription
 from reconcile.store import adjustments, findings, subscriptions
 from reconcile.store.adjustments import Adjustment
 from reconcile.store.findings import Scope

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from reconcile.services import Services, build_services
 from reconcile.settings import Settings
-from reconcile.settle import Settled
+from reconcile.settling.course import Settled
+from reconcile.settling.work import work_off
 from reconcile.store.work import ClaimedEvent
-from reconcile.work import work_off
 from worker import jobs, process
 
 

@@ -1,0 +1,122 @@
+"""What changes at a renewal: the buyer keeps what the period was paid for.
+
+Stripe offers no "from the next period on" for a quantity. Weighed:
+- `none` at once: the seats are gone for the rest of a period that was paid for.
+- A subscription schedule with a phase from the renewal on: it takes over the whole subscription,
+  and every later change, ours or a person's, would have to rewrite its phases.
+- After the renewal: the invoice has been drafted with the old quantity already.
+- `none` in the last hour of the period: nothing is billed or credited, the renewal invoice has the
+  new quantity, and the hour of unused seats is worth nothing to anyone. This is done.
+
+The hour is kept by an inbox row that comes due then. When nobody was there in that hour, what was
+planned is made good: lowered with the proration date at the start of the new period, which credits
+the whole difference.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from reconcile.adjustments.preparing import now_of
+from reconcile.policy.values import Change, Proration
+from reconcile.services import Services
+from reconcile.store import renewals as store
+from reconcile.store import subscriptions
+from reconcile.stripe_shapes import StripeSubscription
+
+LAST_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What to write now (prorated from when), or None and the line that says when."""
+
+    line: str
+    change: Change | None = None
+    prorated_from: datetime | None = None
+
+
+def plan(
+    services: Services, subscription: StripeSubscription, change: Change, *, writes: bool
+) -> Due:
+    """Return whether a lowering at renewal is due, and remember it for its hour if it is not."""
+    assert change.at_renewal
+    assert change.proration == Proration.NONE
+    start, end = subscription.period_start, subscription.period_end
+    now = now_of(services, subscription)
+    if start is None or end is None or now >= end - LAST_HOUR:
+        return Due(line=change.reason, change=change)
+    with services.sessions() as session:
+        missed = store.planned_before(session, subscription.id, start)
+        seats = subscriptions.seats_of(session, subscription.id)
+    late = {
+        seat_type: max(wanted, missed[seat_type])
+        for seat_type, wanted in change.quantities.items()
+        if seat_type in missed
+        and max(wanted, missed[seat_type]) < (seats[seat_type].stripe_quantity or 0)
+    }
+    if late:
+        made_good = replace(
+            change,
+            quantities=late,
+            proration=Proration.CHARGE_NOW,
+            at_renewal=False,
+            reason=f"{change.reason}; the renewal was missed, credited from its start",
+        )
+        return Due(line=made_good.reason, change=made_good, prorated_from=start)
+    if writes:
+        with services.sessions.begin() as session:
+            store.plan_lowering(
+                session,
+                subscription.id,
+                dict(change.quantities),
+                period_end=end,
+                due_at=services.clock() + (end - LAST_HOUR - now),
+            )
+    return Due(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+
+
+def approve(services: Services, subscription: StripeSubscription, change: Change) -> datetime:
+    """Remember an approved contract change for the renewal (A6); returns when it takes effect."""
+    end = subscription.period_end
+    assert end is not None
+    now = now_of(services, subscription)
+    with services.sessions.begin() as session:
+        store.plan_change(
+            session,
+            subscription.id,
+            dict(change.quantities),
+            approved=change.reason,
+            period_end=end,
+            due_at=services.clock() + max(end - LAST_HOUR - now, timedelta()),
+        )
+    return end
+
+
+def approved(services: Services, subscription: StripeSubscription) -> Due | None:
+    """Return the approved contract change whose renewal is here or was missed, or None."""
+    start, end = subscription.period_start, subscription.period_end
+    if start is None or end is None:
+        return None
+    with services.sessions() as session:
+        planned = store.approved(session, subscription.id)
+        seats = subscriptions.seats_of(session, subscription.id)
+    if planned is None:
+        return None
+    missed = planned.period_end <= start
+    if not missed and now_of(services, subscription) < end - LAST_HOUR:
+        return None
+    # Never below who is active by now, whatever was approved then.
+    wanted = {
+        seat_type: max(quantity, seats[seat_type].active_seen or 0)
+        for seat_type, quantity in planned.quantities.items()
+        if seat_type in seats
+    }
+    quantities = {s: count for s, count in wanted.items() if count != seats[s].stripe_quantity}
+    if not quantities:
+        return None
+    change = Change(
+        quantities=quantities,
+        proration=Proration.CHARGE_NOW if missed else Proration.NONE,
+        reason=planned.approved,
+    )
+    return Due(line=planned.approved, change=change, prorated_from=start if missed else None)

@@ -1,0 +1,188 @@
+"""Buys seats for members who wait for one: everybody of an organization in one update of Stripe.
+
+Intent, call and outcome are `adjusting`'s. The members join in a transaction of their own after it,
+each checked again under the organization's lock: until it commits nobody is active who is not paid
+for, and a crash leaves a seat bought and a request that a worker completes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from reconcile import facts, seeing
+from reconcile.adjustments import adjusting
+from reconcile.adjustments.preparing import prepare
+from reconcile.crash_points import CrashPoint, crash_point
+from reconcile.database import exclusive
+from reconcile.errors import RetryLater
+from reconcile.members.joining import Done, Outcome, join, locked, room_of, unfit
+from reconcile.members.room import pool_subscription, room_for, seat_taken
+from reconcile.policy.activation import ActivationFacts, Allow, Raise, decide_activation
+from reconcile.policy.values import Change, Proration, Refuse
+from reconcile.services import Services
+from reconcile.store import adjustments, waiting
+from reconcile.store import roster as roster_store
+from reconcile.store.adjustments import Adjustment
+from reconcile.store.roster import Member, Organization
+from reconcile.store.waiting import Answer, Waiting
+
+
+class StillBuying(RetryLater):
+    """The seat is still being bought; the member joins when it is."""
+
+
+def finish_waiting(services: Services, organization_id: str) -> int:
+    """Complete the requests that a process left behind; returns how many there were.
+
+    Raises StillBuying when another process is at it, and the errors of `adjusting`.
+    """
+    with services.sessions() as session:
+        open_requests = waiting.of_organization(session, organization_id)
+        subscription_id = pool_subscription(session, organization_id) if open_requests else None
+    if not any(each.left for each in open_requests):
+        return 0
+    if subscription_id is None:
+        answer = Answer("The subscription is over", "no_subscription")
+        _answer_all(services, [each.id for each in open_requests], answer)
+        return len(open_requests)
+    with exclusive(services.engine, f"sub:{subscription_id}") as mine:
+        if not mine:
+            raise StillBuying(subscription_id)
+        buy_for_waiting(services, organization_id, subscription_id)
+    return len(open_requests)
+
+
+def buy_for_waiting(services: Services, organization_id: str, subscription_id: str) -> None:
+    """Buy the seats that waiting members need, in one update, and let them in.
+
+    The caller holds the subscription's lock. Raises what keeps the outcome from being known: the
+    requests stay open then.
+    """
+    with services.sessions() as session:
+        pending = adjustments.pending(session, subscription_id)
+    if pending:
+        adjusting.resume(services, pending)
+    seen = seeing.fetched(services, subscription_id)
+    with services.sessions.begin() as session:
+        roster_store.lock_organization(session, organization_id)
+        organization = roster_store.organization(session, organization_id)
+        assert organization is not None
+        facts.record(session, services, seen, organization)
+        raises, chosen = _raises(session, services, organization)
+        active = services.roster.counts(session, organization_id).by_seat_type
+    if not raises:
+        return
+    assert active is not None, "nothing is raised on unreadable counts"
+    intent = prepare(
+        services,
+        seen.subscription,
+        _netted(raises),
+        trigger=f"activation:{chosen[0].id}",
+        active={seat_type: active[seat_type] for seat_type in raises},
+    )
+    with services.sessions.begin() as session:
+        adjustment = adjusting.intend(session, services, intent)
+    adjustment = adjusting.carry_out(services, adjustment).adjustment
+    crash_point(CrashPoint.AFTER_RAISE)
+    _let_in(services, organization_id, chosen, adjustment)
+
+
+def _netted(raises: Mapping[str, Raise]) -> Change:
+    """Return the one update of several pools' raises; with a charge in it, charged now."""
+    return Change(
+        quantities={seat_type: each.quantity for seat_type, each in raises.items()},
+        proration=min((each.proration for each in raises.values()), key=list(Proration).index),
+        reason="; ".join(each.reason for each in raises.values()),
+    )
+
+
+def _raises(
+    session: Session, services: Services, organization: Organization
+) -> tuple[dict[str, Raise], list[Waiting]]:
+    """Decide on all who wait, pool by pool; who needs no purchase is let in or refused here."""
+    pools: dict[str | None, list[tuple[Waiting, Member]]] = {}
+    rules = services.catalog.plan(organization.plan).rules
+    for each in waiting.of_organization(session, organization.id):
+        member = roster_store.member(session, organization.id, each.member_id)
+        why_not = unfit(session, services, organization, member) if member else _gone()
+        if why_not:
+            _answer(session, each.id, why_not)
+        elif member:
+            pools.setdefault(seat_taken(rules, member), []).append((each, member))
+    raises: dict[str, Raise] = {}
+    chosen: list[Waiting] = []
+    for takes, wanting in pools.items():
+        known = room_for(session, services, organization, takes=takes)
+        count, decided, refused = _most(known, len(wanting))
+        for each, member in wanting[:count]:
+            if isinstance(decided, Allow):
+                _answer(
+                    session, each.id, join(session, services, member, decided.reason, each.actor)
+                )
+            else:
+                chosen.append(each)
+        for each, _ in wanting[count:]:
+            assert refused
+            _answer(session, each.id, refused)
+        if isinstance(decided, Raise):
+            raises[decided.seat_type] = decided
+    return raises, chosen
+
+
+def _most(known: ActivationFacts, wanting: int) -> tuple[int, Allow | Raise | None, Refuse | None]:
+    """Return how many of those who wait may join together, how, and why not one more."""
+    refused: Refuse | None = None
+    for count in range(wanting, 0, -1):
+        decided = decide_activation(replace(known, joining=count))
+        if not isinstance(decided, Refuse):
+            return count, decided, refused
+        refused = decided
+    return 0, None, refused
+
+
+def _gone() -> Refuse:
+    return Refuse(code="removed", message="The member was removed")
+
+
+def _answer(session: Session, request_id: str, outcome: Outcome) -> None:
+    answer = (
+        Answer(outcome.line) if isinstance(outcome, Done) else Answer(outcome.message, outcome.code)
+    )
+    waiting.finish(session, request_id, answer)
+
+
+def _answer_all(services: Services, request_ids: Sequence[str], answer: Answer) -> None:
+    with services.sessions.begin() as session:
+        for request_id in request_ids:
+            waiting.finish(session, request_id, answer)
+
+
+def _let_in(
+    services: Services, organization_id: str, chosen: Sequence[Waiting], adjustment: Adjustment
+) -> None:
+    """Let the members in whose seats were bought, each checked again under the lock."""
+    line = adjustment.outcome or adjustment.state
+    if adjustment.state != "applied":
+        code = "payment_declined" if adjustment.state == "refused" else "not_bought"
+        _answer_all(services, [each.id for each in chosen], Answer(line, code))
+        return
+    with services.sessions.begin() as session:
+        for each in chosen:
+            _answer(
+                session, each.id, _checked_again(session, services, organization_id, each, line)
+            )
+
+
+def _checked_again(
+    session: Session, services: Services, organization_id: str, each: Waiting, bought: str
+) -> Outcome:
+    organization, member = locked(session, services, organization_id, each.member_id)
+    if why_not := unfit(session, services, organization, member):
+        return why_not
+    room = replace(room_of(session, services, organization, member), may_raise=False)
+    decided = decide_activation(room)
+    if isinstance(decided, Allow):
+        return join(session, services, member, f"{decided.reason}; {bought}", each.actor)
+    assert isinstance(decided, Refuse), "nothing is bought here"
+    return decided

@@ -1,0 +1,374 @@
+"""The nightly run: finds what no webhook told, and settles only what differs.
+
+Read Stripe's list in pages of 100 into `nightly_seen`, compare with what we hold by sets, settle
+what differs, each by itself and under its own lock. A subscription that agrees costs no call.
+Memory stays flat: a page, a batch and the counts of the report. The run's row says how far it
+came, so that whoever takes over after a crash goes on from there. No rule is in here.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from random import Random
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.orm import Session
+
+from reconcile.crash_points import CrashPoint, crash_point
+from reconcile.database import exclusive
+from reconcile.errors import ErrorClass, RateLimited, RetryLater, classify, retry_delay
+from reconcile.nights.report import MOST_LINES, Money, Report
+from reconcile.policy.values import Change
+from reconcile.roster import seatless_roles
+from reconcile.services import Services
+from reconcile.settling.course import Settled
+from reconcile.settling.settle import check_organization, settle_subscription
+from reconcile.store import nightly as store
+from reconcile.store import runs
+from reconcile.store.inbox import add_request
+from reconcile.store.nightly import Difference
+from reconcile.store.runs import Run
+from reconcile.stripe_api import Page
+
+TASK = "nightly"
+UNSETTLED = "trueup.nightly.unsettled"
+
+# A dry run asks Stripe what a change would cost for so many of them.
+MOST_PREVIEWS = 200
+# Settling is mostly waiting for Stripe. Each takes up to three connections of a pool of ten.
+SETTLING_AT_ONCE = 3
+BATCH = 60
+# Without a page there is no night; a subscription can be left to a worker and its retries.
+PAGE_TRIES = 6
+SETTLE_TRIES = 2
+TELL_EVERY_S = 10.0
+
+_PAGES, _SETTLING = "pages:", "settling:"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: `reading` subscriptions, whose number nobody knows before, or `settling`
+    so many of `total`."""
+
+    phase: str
+    done: int
+    total: int | None = None
+
+
+Tell = Callable[[Progress], None]
+T = TypeVar("T")
+
+
+def run(
+    services: Services,
+    night: date,
+    *,
+    writes: bool | None = None,
+    again: bool = False,
+    tell: Tell | None = None,
+) -> Report:
+    """Do the night's run and return its report; done already, return the stored one.
+
+    `writes` None is the setting's; without it nothing is written to Stripe. A night that was run
+    dry is done again when it may write, and any night with `again`. While another process is at
+    it, the report so far comes back with the state `elsewhere`. Raises what kept the run from
+    finishing, with the run's row marked failed; the next call goes on where it stopped.
+    """
+    writes = services.settings.nightly_writes if writes is None else writes
+    with exclusive(services.engine, TASK) as mine:
+        with services.sessions.begin() as session:
+            found = runs.begin(session, TASK, night, writes=writes)
+            if mine and _starts_over(found, writes=writes, again=again):
+                found = runs.start_over(session, found.id, writes=writes)
+        report = _stored(found)
+        if not mine:
+            report.state = "elsewhere"
+            return report
+        if found.state == "done":
+            return report
+        with structlog.contextvars.bound_contextvars(night=str(night), writes=writes):
+            return _Night(services, found, report, tell or (lambda _: None)).run()
+
+
+def _starts_over(found: Run, *, writes: bool, again: bool) -> bool:
+    if again:
+        return True
+    # A night that has been written needs no dry run any more.
+    return found.writes != writes and (writes or found.state != "done")
+
+
+def _stored(found: Run) -> Report:
+    if not found.report:
+        return Report(night=found.night, writes=found.writes)
+    report = Report.of_json(found.night, found.report)
+    report.state = found.state
+    return report
+
+
+class _Night:
+    """One run under way."""
+
+    def __init__(self, services: Services, found: Run, report: Report, tell: Tell) -> None:
+        self.services = services
+        self.run_id = found.id
+        self.cursor = found.cursor or ""
+        self.report = report
+        self.tell = tell
+        self.trigger = f"{TASK}:{found.night.isoformat()}"
+        self.random = Random()  # noqa: S311 - it only spreads the tries
+        self._told_at = time.monotonic()
+
+    def run(self) -> Report:
+        self.report.state, self.report.error = "running", None
+        began, before = time.monotonic(), self.report.seconds
+        try:
+            self._forget_what_is_lost()
+            if not self.cursor.startswith(_SETTLING):
+                # A page is thousands of small objects: what was there before it need not be walked
+                # by the garbage collector again for each (a fifth of the time of a page).
+                gc.freeze()
+                try:
+                    self._read_pages()
+                finally:
+                    gc.unfreeze()
+                self._compare()
+            self._settle()
+            self._add_up()
+            self.report.state = "done"
+        except Exception as error:
+            self.report.state, self.report.error = "failed", classify(error).line
+            raise
+        finally:
+            self.report.seconds = round(before + time.monotonic() - began, 3)
+            if self.report.state != "running":
+                self._finish()
+        return self.report
+
+    def _forget_what_is_lost(self) -> None:
+        """Start over when the tables do not hold what the cursor says was read.
+
+        They are unlogged: a crash of the database empties them.
+        """
+        with self.services.sessions.begin() as session:
+            if self.cursor and store.rows_seen(session, self.run_id) == self.report.rows:
+                log.info("the nightly run goes on", cursor=self.cursor)
+                return
+            store.clear(session)
+        night, writes = self.report.night, self.report.writes
+        self.cursor, self.report = "", Report(night=night, writes=writes)
+
+    # --- reading
+
+    def _read_pages(self) -> None:
+        catalog = self.services.catalog
+        prices = {price.id: bool(price.seat_type) for price in catalog.prices() if price.id}
+        organization_key = self.services.settings.organization_metadata_key
+        for page in self._pages():
+            with self.services.sessions.begin() as session:
+                self.report.rows += store.store_page(
+                    session,
+                    self.run_id,
+                    page.subscriptions(),
+                    prices=prices,
+                    organization_key=organization_key,
+                )
+                self.report.pages += 1
+                self.report.subscriptions += len(page.raw)
+                self._advance(session, f"{_PAGES}{page.last_id}")
+            crash_point(CrashPoint.AFTER_PAGE)
+            self._say(Progress("reading", self.report.subscriptions))
+
+    def _pages(self) -> Iterator[Page]:
+        """Yield the pages after the cursor; the next one is fetched while one is stored."""
+        after = self.cursor.removeprefix(_PAGES) or None
+        with ThreadPoolExecutor(1, thread_name_prefix="nightly-pages") as ahead:
+            coming = ahead.submit(self._page, after)
+            while True:
+                page = coming.result()
+                if page.has_more:
+                    assert page.last_id != after, "Stripe's list does not move on"
+                    after = page.last_id
+                    coming = ahead.submit(self._page, after)
+                if page.raw:
+                    yield page
+                if not page.has_more:
+                    return
+
+    def _page(self, after: str | None) -> Page:
+        return self._patiently(lambda: self.services.stripe.subscriptions_page(after), PAGE_TRIES)
+
+    def _patiently(self, attempt: Callable[[], T], tries: int) -> T:
+        """Try a few times what may pass by itself: Stripe away for a moment, or too busy."""
+        for number in range(1, tries):
+            try:
+                return attempt()
+            except (RateLimited, RetryLater) as error:
+                delay = retry_delay(number, self.services.settings, self.random)
+                known = classify(error)
+                told_s = known.retry_after_s if known.error_class is ErrorClass.RATE_LIMITED else 0
+                pause_s = max(told_s or 0, delay.total_seconds() if delay else 0)
+                log.warning("the nightly run waits", line=known.line, pause_s=round(pause_s, 2))
+                time.sleep(min(pause_s, 30.0))
+        return attempt()
+
+    # --- comparing
+
+    def _compare(self) -> None:
+        services, view = self.services, self.services.roster.view
+        plans = [plan.rules for plan in services.catalog.plans.values()]
+        with services.sessions.begin() as session:
+            if view is None:
+                seatless = {rules.plan: seatless_roles(rules) for rules in plans}
+                store.count_members(session, self.run_id, seatless)
+            else:
+                store.copy_view_counts(session, self.run_id, services.roster.all_counts(session))
+            told = store.compare(
+                session, self.run_id, plans, own_members=view is None, opened_by=self.trigger
+            )
+            self.report.unknown, self.report.bereft = told.unknown.standing, told.bereft.standing
+            for each in (told.unknown, told.bereft):
+                self.report.findings_opened += each.opened
+                self.report.findings_closed += each.closed
+            self.report.differing = store.differences_by_reason(session, self.run_id)
+            self._advance(session, _SETTLING)
+        log.info("the nightly run compared", **self._figures())
+
+    # --- settling
+
+    def _settle(self) -> None:
+        """Settle what differs, some at a time; the cursor moves when a batch is through."""
+        with ThreadPoolExecutor(SETTLING_AT_ONCE, thread_name_prefix="nightly") as pool:
+            while batch := self._batch():
+                for ended in pool.map(self._settle_one, batch):
+                    self._count(ended)
+                with self.services.sessions.begin() as session:
+                    self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
+                done = self.report.settled + self.report.postponed + self.report.failed
+                self._say(Progress("settling", done, self.report.differences))
+
+    def _batch(self) -> list[Difference]:
+        after = self.cursor.removeprefix(_SETTLING)
+        with self.services.sessions() as session:
+            return store.differences(session, self.run_id, after=after, limit=BATCH)
+
+    def _settle_one(self, difference: Difference) -> "_Ended":
+        """Settle one and return how it ended; whatever happens to it stays with it."""
+        with structlog.contextvars.bound_contextvars(work_key=difference.work_key):
+            try:
+                settled = self._patiently(lambda: self._settled(difference.work_key), SETTLE_TRIES)
+            except Exception as error:
+                line = classify(error).line
+                log.warning("not settled", line=line, exc_info=error)
+                self._leave_to_a_worker(difference, line)
+                return _Ended(difference, failure=line)
+            if settled is None:
+                self._leave_to_a_worker(difference, "another process has it")
+            return _Ended(difference, settled=settled)
+
+    def _settled(self, work_key: str) -> Settled | None:
+        """Settle the work key under its lock; None when another process has it."""
+        scope, _, named = work_key.partition(":")
+        with exclusive(self.services.engine, work_key) as mine:
+            if not mine:
+                return None
+            if scope == "org":
+                return check_organization(self.services, named, trigger=self.trigger)
+            return settle_subscription(
+                self.services,
+                named,
+                trigger=self.trigger,
+                writes=self.report.writes,
+                previews=self.report.would_change < MOST_PREVIEWS,
+            )
+
+    def _leave_to_a_worker(self, difference: Difference, line: str) -> None:
+        """Nothing vanishes: what this run could not settle is worked off, with its retries."""
+        if not self.report.writes:
+            return
+        with self.services.sessions.begin() as session:
+            add_request(
+                session,
+                type=UNSETTLED,
+                work_key=difference.work_key,
+                payload={"found_by": self.trigger, "differs": difference.reason, "line": line},
+                due_at=self.services.clock(),
+            )
+
+    def _count(self, ended: "_Ended") -> None:
+        report, settled = self.report, ended.settled
+        if ended.failure is not None:
+            report.failed += 1
+            _add_line(report.failures, ended, ended.failure)
+            return
+        if settled is None or settled.again_at is not None:
+            report.postponed += 1
+        else:
+            report.settled += 1
+        if settled is None:
+            return
+        report.findings_opened += settled.opened
+        report.findings_closed += settled.closed
+        _add_line(report.lines, ended, settled.line)
+        if not report.writes and settled.verdict and isinstance(settled.verdict.decision, Change):
+            report.would_change += 1
+            if settled.would:
+                report.would(*settled.would)
+            elif report.would_change > MOST_PREVIEWS:
+                report.not_previewed += 1
+
+    # --- the run's row
+
+    def _add_up(self) -> None:
+        with self.services.sessions.begin() as session:
+            self.report.adjustments = store.adjustments_by_state(session, self.trigger)
+            self.report.moved = [
+                Money(
+                    currency=moved.currency,
+                    direction="credited" if moved.total_minor < 0 else "charged",
+                    total_minor=moved.total_minor,
+                    adjustments=moved.adjustments,
+                )
+                for moved in store.money_moved(session, self.trigger)
+            ]
+            store.clear(session)
+
+    def _advance(self, session: Session, cursor: str) -> None:
+        self.cursor = cursor
+        runs.advance(session, self.run_id, cursor=cursor, report=self.report.as_json())
+
+    def _finish(self) -> None:
+        report = self.report
+        with self.services.sessions.begin() as session:
+            runs.finish(session, self.run_id, state=report.state, report=report.as_json())
+        log.info("the nightly run ended", state=report.state, error=report.error, **self._figures())
+
+    def _figures(self) -> dict[str, int]:
+        names = ("pages", "subscriptions", "differences", "unknown", "bereft", "settled", "failed")
+        return {name: getattr(self.report, name) for name in names}
+
+    def _say(self, progress: Progress) -> None:
+        self.tell(progress)
+        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            log.info("the nightly run", phase=progress.phase, done=progress.done, of=progress.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How one difference ended; neither settled nor failed: another process has it."""
+
+    difference: Difference
+    settled: Settled | None = None
+    failure: str | None = None
+
+
+def _add_line(lines: list[str], ended: _Ended, line: str) -> None:
+    if len(lines) < MOST_LINES:
+        lines.append(f"{ended.difference.work_key} ({ended.difference.reason}): {line}")

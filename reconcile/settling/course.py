@@ -1,0 +1,66 @@
+"""One settling under way, and the one line for a person that it ends with."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconcile.policy.values import Verdict
+from reconcile.services import Services
+from reconcile.store.findings import Synced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How it ended, in one line for a person.
+
+    `again_at` is set when there was something to wait for. `would` is, of a run that does not
+    write, what Stripe's preview says it would have charged: currency and minor units, signed.
+    """
+
+    line: str
+    again_at: datetime | None = None
+    verdict: Verdict | None = None
+    adjustment_id: str | None = None
+    opened: int = 0
+    closed: int = 0
+    would: tuple[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Course:
+    """One settling under way: what it is for, and what has happened so far."""
+
+    services: Services
+    subscription_id: str
+    trigger: str
+    writes: bool
+    retry_declined: bool
+    previews: bool
+    done: list[str] = field(default_factory=list)
+    adjustment_id: str | None = None
+    opened: int = 0
+    closed: int = 0
+
+    def count(self, synced: Synced) -> None:
+        """Add up the findings opened and closed."""
+        self.opened += synced.opened
+        self.closed += synced.closed
+
+    def ended(
+        self,
+        line: str,
+        verdict: Verdict | None = None,
+        *,
+        again_at: datetime | None = None,
+        would: tuple[str, int] | None = None,
+    ) -> Settled:
+        """Return how it ended; `line` is used where nothing was done."""
+        # What was done says more than what then agreed.
+        return Settled(
+            line="; ".join(self.done) if self.done and again_at is None else line,
+            again_at=again_at,
+            verdict=verdict,
+            adjustment_id=self.adjustment_id,
+            opened=self.opened,
+            closed=self.closed,
+            would=would,
+        )

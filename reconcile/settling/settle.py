@@ -1,0 +1,382 @@
+"""Where every trigger ends: read the facts, ask the policy, make Stripe agree, say what was done.
+
+The caller holds the lock of the work key it is working off; each subscription is settled under its
+own lock besides, because it may be reached by three keys (its own, its organization's, its
+customer's). No rule is in here: the policy decides, `adjusting` writes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from reconcile import facts, seeing
+from reconcile.adjustments import adjusting, invoice_check, preparing, renewals, spacing
+from reconcile.database import exclusive
+from reconcile.errors import RetryLater, StripeGone, WaitingForRow
+from reconcile.facts import Seen
+from reconcile.policy.reconciliation import reconcile, reconcile_organization
+from reconcile.policy.rulings import Row
+from reconcile.policy.values import (
+    Change,
+    SeatPolicy,
+    Verdict,
+    Wait,
+)
+from reconcile.seeing import Snapshot
+from reconcile.services import Services
+from reconcile.settling import own_findings
+from reconcile.settling.course import Course, Settled
+from reconcile.store import adjustments, findings, subscriptions
+from reconcile.store import roster as roster_store
+from reconcile.store.adjustments import Intent
+from reconcile.store.findings import Scope
+from reconcile.store.roster import Organization
+from reconcile.store.subscriptions import Held
+from reconcile.stripe_api import FloorBroken
+from reconcile.stripe_shapes import StripeSubscription
+
+# A change is written, looked at again, and mostly agrees then; a person may be editing meanwhile.
+MOST_ROUNDS = 4
+LOOK_AGAIN = timedelta(seconds=10)
+LOOK_SOME_TIME = timedelta(minutes=15)
+LOOK_FOR_APPROVED = timedelta(hours=1)
+
+# Where a contract's approved change is due, it comes before what a run may decide.
+_CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
+
+
+class SubscriptionBusy(RetryLater):
+    """The subscription is being settled by another process."""
+
+
+class OrganizationMissing(WaitingForRow):
+    """The subscription's organization has not been imported."""
+
+
+def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
+    services: Services,
+    subscription_id: str,
+    *,
+    trigger: str,
+    snapshot: Snapshot | None = None,
+    writes: bool = True,
+    retry_declined: bool = False,
+    previews: bool = True,
+) -> Settled:
+    """Settle one subscription and return how it ended; the caller holds its lock.
+
+    `trigger` is the event id, run or actor that the records will name. Without `writes` (a dry
+    run) rows and findings are refreshed, nothing is written to Stripe and no Q is adopted.
+    Raises the classes of `errors`; OrganizationMissing when nobody is known to pay for it.
+    """
+    course = Course(services, subscription_id, trigger, writes, retry_declined, previews)
+    if writes:
+        _finish_what_was_begun(course)
+    with services.sessions() as session:
+        held = subscriptions.held(session, subscription_id)
+    try:
+        seen = seeing.see(services, subscription_id, held, snapshot)
+    except StripeGone:
+        return _gone(course, held)
+    settled = _in_rounds(course, seen)
+    if writes and settled.again_at is None and _approved_waits(services, seen.subscription):
+        # What holds it back passes: an unpaid invoice, a declined card. It stays approved.
+        return replace(settled, again_at=services.clock() + LOOK_FOR_APPROVED)
+    return settled
+
+
+def _in_rounds(course: Course, seen: Seen) -> Settled:
+    """Decide and write until Stripe agrees, or until there is a reason to stop."""
+    services = course.services
+    for _ in range(MOST_ROUNDS):
+        noted = _note(course, seen)
+        if isinstance(noted, Settled):
+            return noted
+        decision, prorated_from = noted.decision, None
+        if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
+            decision, prorated_from = due.change or decision, due.prorated_from
+        if isinstance(decision, Wait):
+            # A pending update is told of when it ends, one way or the other, within a day.
+            pending_update = seen.subscription.has_pending_update
+            again_at = services.clock() + (LOOK_SOME_TIME if pending_update else LOOK_AGAIN)
+            return course.ended(decision.reason, noted, again_at=again_at)
+        if not isinstance(decision, Change):
+            return course.ended(decision.reason, noted)
+        if not seen.fetched:
+            # Before a write nothing but Stripe's present answer will do (Law 4).
+            seen = seeing.fetched(services, course.subscription_id)
+            continue
+        after = _change(course, seen, noted, decision, prorated_from)
+        if isinstance(after, Settled):
+            return after
+        seen = after
+    again_at = services.clock() + LOOK_AGAIN
+    return course.ended("it keeps changing in Stripe", again_at=again_at)
+
+
+def _approved_waits(services: Services, subscription: StripeSubscription) -> bool:
+    """Return whether a contract's approved change is due and not made (A6)."""
+    over = subscription.status in subscriptions.ENDED
+    return not over and renewals.approved(services, subscription) is not None
+
+
+def _finish_what_was_begun(course: Course) -> None:
+    """Resume an adjustment in flight, and check the invoices nobody came to check."""
+    with course.services.sessions() as session:
+        pending = adjustments.pending(session, course.subscription_id)
+        unchecked = adjustments.unchecked(session, course.subscription_id)
+    for adjustment in unchecked:
+        invoice_check.check_later(course.services, adjustment)
+    if pending:
+        resumed = adjusting.resume(course.services, pending).adjustment
+        course.adjustment_id = resumed.id
+        course.done.append(resumed.outcome or resumed.state)
+
+
+def _gone(course: Course, held: Held | None) -> Settled:
+    if held is not None:
+        at = course.services.clock()
+        with course.services.sessions.begin() as session:
+            subscriptions.mark_deleted(session, held.id, at)
+    return course.ended("Stripe knows no such subscription")
+
+
+def _note(course: Course, seen: Seen) -> Verdict | Settled:
+    """Record what was seen, decide, and record every finding, in one transaction."""
+    services, at = course.services, course.services.clock()
+    subscription = seen.subscription
+    scope = Scope(organization_id=None, subscription_id=subscription.id)
+    with services.sessions.begin() as session:
+        organization = facts.organization_of(session, services, subscription)
+        if not facts.concerns_us(services, subscription, organization):
+            return course.ended("no seats of ours are on it")
+        if organization is None:
+            if subscription.status in subscriptions.ENDED:
+                return course.ended("over before its organization was known")
+            unknown = own_findings.unknown_customer(subscription)
+            course.count(findings.observe(session, scope, unknown, at=at, opened_by=course.trigger))
+        else:
+            recorded = facts.record(session, services, seen, organization)
+            found, counts = facts.of_subscription(
+                session, services, subscription.id, recorded.problems, fetched=seen.fetched
+            )
+            verdict = reconcile(found)
+            scope = replace(scope, organization_id=organization.id)
+            judged = verdict.judged | own_findings.done_with(verdict)
+            course.count(
+                findings.sync(
+                    session, scope, verdict.observations, judged, at=at, opened_by=course.trigger
+                )
+            )
+            if verdict.believes_counts and counts.by_seat_type is not None:
+                subscriptions.write_active_seen(session, subscription.id, counts.by_seat_type)
+            if course.writes and not isinstance(verdict.decision, Wait):
+                adopt = getattr(verdict.decision, "adopt", {})
+                subscriptions.write_quantities(session, subscription.id, adopt)
+    if organization is None:
+        raise OrganizationMissing(f"{subscription.id} of {subscription.customer_id}")
+    if found.rules.policy == SeatPolicy.OWN_SEAT:
+        _note_organization(course, organization)
+    return verdict
+
+
+def _change(
+    course: Course, seen: Seen, verdict: Verdict, change: Change, at: datetime | None
+) -> Settled | Seen:
+    """Carry out one change, or say why not now. Returns what to look at next, or how it ended."""
+    services, subscription = course.services, seen.subscription
+    if change.through_schedule:
+        return _blocked_by_schedule(course, seen, verdict, change)
+    if change.at_renewal:
+        plan = renewals.plan(services, subscription, change, writes=course.writes)
+        if plan.change is None:
+            return course.ended(plan.line, verdict)
+        change, at = plan.change, plan.prorated_from
+    if held := spacing.held_back(
+        services, subscription.id, change, retry_declined=course.retry_declined
+    ):
+        return course.ended(held.line, verdict, again_at=held.again_at)
+    with services.sessions() as session:
+        seats = subscriptions.seats_of(session, subscription.id)
+    active = {seat_type: seats[seat_type].active_seen or 0 for seat_type in change.quantities}
+    if not course.writes:
+        return _dry(course, subscription, verdict, change, active)
+    intent = preparing.prepare(
+        services, subscription, change, trigger=course.trigger, active=active, at=at
+    )
+    return _carry_out(course, verdict, intent)
+
+
+def _carry_out(course: Course, verdict: Verdict, intent: Intent) -> Settled | Seen:
+    services = course.services
+    try:
+        with services.sessions.begin() as session:
+            adjustment = adjusting.intend(session, services, intent)
+    except FloorBroken:
+        # Somebody became active between the decision and its record: decide again.
+        return seeing.fetched(services, course.subscription_id)
+    outcome = adjusting.carry_out(services, adjustment)
+    course.adjustment_id = adjustment.id
+    course.done.append(outcome.adjustment.outcome or outcome.adjustment.state)
+    if outcome.subscription is not None:
+        return seeing.answered(services, outcome.subscription)
+    if outcome.adjustment.state == "refused":
+        course.opened += 1
+        return course.ended("the payment was declined", verdict)
+    return seeing.fetched(services, course.subscription_id)
+
+
+def _dry(
+    course: Course,
+    subscription: StripeSubscription,
+    verdict: Verdict,
+    change: Change,
+    active: dict[str, int],
+) -> Settled:
+    would = None
+    if course.previews:
+        intent = preparing.prepare(
+            course.services, subscription, change, trigger=course.trigger, active=active
+        )
+        if intent.preview:
+            would = (str(intent.preview["currency"]), int(intent.preview["total_minor"]))
+    return course.ended(f"would: {change.reason}", verdict, would=would)
+
+
+def _blocked_by_schedule(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Settled:
+    blocked = own_findings.blocked_by_schedule(change)
+    with course.services.sessions.begin() as session:
+        held = subscriptions.held(session, seen.subscription.id)
+        assert held is not None
+        scope = Scope(organization_id=held.organization_id, subscription_id=held.id)
+        at = course.services.clock()
+        course.count(findings.observe(session, scope, blocked, at=at, opened_by=course.trigger))
+    return course.ended(blocked.summary, verdict)
+
+
+def settle_organization(
+    services: Services,
+    organization_id: str,
+    *,
+    trigger: str,
+    writes: bool = True,
+    retry_declined: bool = False,
+) -> Settled:
+    """Settle every subscription of the organization, then the organization itself.
+
+    One failure does not keep the others from being settled; the first is raised at the end.
+    Raises OrganizationMissing when it was never imported.
+    """
+    with services.sessions() as session:
+        organization = roster_store.organization(session, organization_id)
+        known = [held.id for held in subscriptions.of_organization(session, organization_id)]
+    if organization is None:
+        raise OrganizationMissing(organization_id)
+    ids = known or _ids_of_customer(services, organization.stripe_customer_id)
+
+    def one(subscription_id: str) -> Settled:
+        return settle_subscription(
+            services,
+            subscription_id,
+            trigger=trigger,
+            writes=writes,
+            retry_declined=retry_declined,
+        )
+
+    settled = _each(services, ids, one)
+    beside = check_organization(services, organization_id, trigger=trigger)
+    quiet = settled and beside.verdict and not beside.verdict.observations
+    return _together([*settled, replace(beside, line="") if quiet else beside])
+
+
+def check_organization(services: Services, organization_id: str, *, trigger: str) -> Settled:
+    """Settle what holds of the organization beside its subscriptions; Stripe is not asked.
+
+    Raises OrganizationMissing when it was never imported.
+    """
+    with services.sessions() as session:
+        organization = roster_store.organization(session, organization_id)
+    if organization is None:
+        raise OrganizationMissing(organization_id)
+    course = Course(services, organization_id, trigger, True, retry_declined=False, previews=False)
+    verdict = _note_organization(course, organization)
+    return course.ended(verdict.decision.reason, verdict)
+
+
+def settle_customer(
+    services: Services, customer_id: str, *, trigger: str, writes: bool = True
+) -> Settled:
+    """Settle every subscription of a Stripe customer; a declined raise is tried again at once.
+
+    Customer events are few, and one of them is a new card.
+    """
+    with services.sessions() as session:
+        organization = roster_store.organization_of_customer(session, customer_id)
+        ids = [held.id for held in subscriptions.of_customer(session, customer_id)]
+    if organization is not None and not ids:
+        return settle_organization(
+            services, organization.id, trigger=trigger, writes=writes, retry_declined=True
+        )
+
+    def one(subscription_id: str) -> Settled:
+        return settle_subscription(
+            services, subscription_id, trigger=trigger, writes=writes, retry_declined=True
+        )
+
+    settled = _each(services, ids, one)
+    return _together(settled) if settled else Settled(line="the customer has no seats of ours")
+
+
+def _ids_of_customer(services: Services, customer_id: str | None) -> list[str]:
+    """Return the live subscriptions of a customer of whom none is recorded yet."""
+    if customer_id is None:
+        return []
+    page = services.stripe.subscriptions_page(customer=customer_id)
+    return [subscription.id for subscription in page.subscriptions()]
+
+
+def _each(services: Services, ids: list[str], settle: Callable[[str], Settled]) -> list[Settled]:
+    settled: list[Settled] = []
+    failed: list[Exception] = []
+    for subscription_id in ids:
+        try:
+            with exclusive(services.engine, f"sub:{subscription_id}") as mine:
+                if mine:
+                    settled.append(settle(subscription_id))
+                else:
+                    failed.append(SubscriptionBusy(subscription_id))
+        except Exception as error:  # noqa: BLE001 - the others are settled first, then it is raised
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return settled
+
+
+def _together(settled: list[Settled]) -> Settled:
+    waits = [each.again_at for each in settled if each.again_at]
+    return Settled(
+        line="; ".join(dict.fromkeys(each.line for each in settled if each.line)),
+        again_at=min(waits, default=None),
+        verdict=settled[-1].verdict,
+        adjustment_id=next((each.adjustment_id for each in settled if each.adjustment_id), None),
+        opened=sum(each.opened for each in settled),
+        closed=sum(each.closed for each in settled),
+    )
+
+
+def _note_organization(course: Course, organization: Organization) -> Verdict:
+    """Record what holds of the organization beside its subscriptions."""
+    services = course.services
+    with services.sessions.begin() as session:
+        verdict = reconcile_organization(facts.of_organization(session, services, organization))
+        course.count(
+            findings.sync(
+                session,
+                Scope(organization_id=organization.id),
+                verdict.observations,
+                verdict.judged,
+                at=services.clock(),
+                opened_by=course.trigger,
+            )
+        )
+    return verdict

@@ -1,0 +1,242 @@
+"""Works off what is due for one work key: claim, settle, record. Law 5 and Law 7 live here.
+
+The lock on the key says that its worker is alive, the lease on the rows only when to look again: a
+worker killed at any line leaves rows that come due by themselves, and no row is handled twice at
+the same time. What a trigger means is not decided here but in `settle`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from random import Random
+
+import structlog
+
+from reconcile import metrics
+from reconcile.crash_points import CrashPoint, crash_point
+from reconcile.database import exclusive
+from reconcile.errors import (
+    Classified,
+    ErrorClass,
+    JobOverdue,
+    ShuttingDown,
+    classify,
+    retry_delay,
+)
+from reconcile.members.buying import finish_waiting
+from reconcile.seeing import Snapshot, snapshot_of
+from reconcile.services import Services
+from reconcile.settling.course import Settled
+from reconcile.settling.settle import settle_customer, settle_organization, settle_subscription
+from reconcile.store import work as store
+from reconcile.store.work import ClaimedEvent
+
+# Events that came in while the batch was worked off are taken in the same go, this many times.
+MOST_ROUNDS = 5
+
+# What a work key may name: a subscription, an organization, a customer.
+SCOPES = ("sub", "org", "cus")
+
+# While another worker holds the key, its new events are looked at this often.
+BUSY_AGAIN = timedelta(seconds=1)
+
+
+class Ended(StrEnum):
+    """How the work on a key ended; a closed list, it is a metric's label."""
+
+    NOTHING_DUE = "nothing_due"
+    BUSY = "busy"
+    DONE = "done"
+    POSTPONED = "postponed"
+    RETRY = "retry"
+    WAITING = "waiting"
+    RATE_LIMITED = "rate_limited"
+    DEAD = "dead"
+    GIVEN_BACK = "given_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkReport:
+    """How it ended, in one line for a person. `event_id` names the row that tells it, if any."""
+
+    work_key: str
+    ended: Ended
+    line: str
+    event_id: str | None = None
+    events: int = 0
+    again_at: datetime | None = None
+
+
+Settle = Callable[[Services, str, list[ClaimedEvent]], Settled]
+
+
+def settle_key(services: Services, work_key: str, batch: list[ClaimedEvent]) -> Settled:
+    """Settle what the key names; the batch's newest event is the trigger."""
+    trigger = batch[0].id
+    scope, _, named = work_key.partition(":")
+    match scope:
+        case "sub":
+            snapshot = _newest_snapshot(services, batch)
+            return settle_subscription(services, named, trigger=trigger, snapshot=snapshot)
+        case "org":
+            finish_waiting(services, named)
+            return settle_organization(services, named, trigger=trigger)
+        case "cus":
+            return settle_customer(services, named, trigger=trigger)
+        case _:
+            raise ValueError(f"no such scope of work: {scope}")
+
+
+def work_off(services: Services, work_key: str, settle: Settle = settle_key) -> WorkReport:
+    """Work off everything due for the key and report how it ended; the rows say the same.
+
+    Raises nothing but what keeps the outcome from being recorded (the database is away): the rows
+    come due again then. Another worker on the key: nothing is touched, `ended` is busy.
+    """
+    started_at = time.monotonic()
+    with (
+        structlog.contextvars.bound_contextvars(work_key=work_key),
+        exclusive(services.engine, work_key) as mine,
+    ):
+        report = _in_rounds(services, work_key, settle) if mine else _busy(services, work_key)
+    scope = work_key.partition(":")[0]
+    scope = scope if scope in SCOPES else "other"  # a hint may say anything, a label may not
+    metrics.WORKED_OFF.labels(scope=scope, ended=report.ended).inc()
+    metrics.WORK_SECONDS.labels(scope=scope).observe(time.monotonic() - started_at)
+    return report
+
+
+def _busy(services: Services, work_key: str) -> WorkReport:
+    with services.sessions.begin() as session:
+        store.look_again(session, work_key, within=BUSY_AGAIN)
+    return WorkReport(work_key=work_key, ended=Ended.BUSY, line="another worker has it")
+
+
+def _in_rounds(services: Services, work_key: str, settle: Settle) -> WorkReport:
+    report = WorkReport(work_key=work_key, ended=Ended.NOTHING_DUE, line="nothing is due")
+    lease = timedelta(seconds=services.settings.hint_lease_s)
+    for _ in range(MOST_ROUNDS):
+        with services.sessions.begin() as session:
+            batch = store.claim(session, work_key, lease=lease)
+        if not batch:
+            return report
+        crash_point(CrashPoint.AFTER_CLAIM)
+        with structlog.contextvars.bound_contextvars(event_id=batch[0].id):
+            report = _one_batch(services, work_key, batch, settle)
+            _tell(report, batch[0])
+        if report.ended is not Ended.DONE:
+            return report
+    return report
+
+
+def _one_batch(
+    services: Services, work_key: str, batch: list[ClaimedEvent], settle: Settle
+) -> WorkReport:
+    if _killed_its_workers(services, batch[0]):
+        # Nobody could write down what happened, each time.
+        error = Classified(
+            ErrorClass.PERMANENT, "WorkerDied", "every worker that took it died on it"
+        )
+        return _failed(services, work_key, batch, error)
+    try:
+        settled = settle(services, work_key, batch)
+    except ShuttingDown as told:
+        with services.sessions.begin() as session:
+            store.give_back(session, batch)
+        return _report(work_key, batch, Ended.GIVEN_BACK, str(told))
+    except (Exception, JobOverdue) as raised:  # noqa: BLE001 - classified, whatever it is
+        error = classify(raised)
+        if error.error_class is ErrorClass.PERMANENT:
+            structlog.get_logger().error("dead letter", line=error.line, exc_info=raised)
+        return _failed(services, work_key, batch, error)
+    crash_point(CrashPoint.BEFORE_FINISH)
+    with services.sessions.begin() as session:
+        if settled.again_at is None:
+            store.finish(session, batch, outcome=settled.line)
+            return _report(work_key, batch, Ended.DONE, settled.line)
+        store.postpone(session, batch, until=settled.again_at, reason=settled.line)
+    return _report(work_key, batch, Ended.POSTPONED, settled.line, settled.again_at)
+
+
+def _failed(
+    services: Services, work_key: str, batch: list[ClaimedEvent], error: Classified
+) -> WorkReport:
+    delay = _delay(services, batch[0], error)
+    with services.sessions.begin() as session:
+        if delay is None:
+            store.bury(session, batch, error=error)
+            metrics.DEAD_LETTERS.inc()
+            return _report(work_key, batch, Ended.DEAD, error.line)
+        store.retry(
+            session,
+            batch,
+            error=error,
+            delay=delay,
+            counted=error.error_class is not ErrorClass.RATE_LIMITED,
+        )
+    again_at = services.clock() + delay
+    return _report(work_key, batch, Ended(error.error_class), error.line, again_at)
+
+
+def _delay(services: Services, newest: ClaimedEvent, error: Classified) -> timedelta | None:
+    random = Random()  # noqa: S311 - it only spreads the tries
+    if error.error_class is ErrorClass.RATE_LIMITED:
+        # Not the event's fault, so not one of its tries; up to twice as long spreads the crowd.
+        return timedelta(seconds=(error.retry_after_s or 1.0) * (1 + random.random()))
+    return retry_delay(newest.attempts, services.settings, random, error_class=error.error_class)
+
+
+def _killed_its_workers(services: Services, newest: ClaimedEvent) -> bool:
+    """A try that ended is counted and written down; one more than all of them was not."""
+    before = newest.attempts - 1
+    known = ErrorClass(newest.error_class) if newest.error_class else ErrorClass.RETRY
+    return before > 0 and (
+        retry_delay(before, services.settings, Random(0), error_class=known) is None  # noqa: S311
+    )
+
+
+def _newest_snapshot(services: Services, batch: list[ClaimedEvent]) -> Snapshot | None:
+    """Return the snapshot that is the batch's last word, or None: then Stripe is asked.
+
+    It is not when a later event says that something happened without showing it, or when two are
+    of the same second: Stripe's times do not tell which was first (Law 4).
+    """
+    newest, earlier = batch[0], batch[1:2]
+    if newest.kind != "snapshot" or not newest.type.startswith("customer.subscription."):
+        return None
+    if any(event.stripe_created_at == newest.stripe_created_at for event in earlier):
+        return None
+    with services.sessions() as session:
+        body = store.payload_of(session, newest.id)
+    return snapshot_of(body, newest.api_version, newest.stripe_created_at)
+
+
+def _report(
+    work_key: str,
+    batch: list[ClaimedEvent],
+    ended: Ended,
+    line: str,
+    again_at: datetime | None = None,
+) -> WorkReport:
+    return WorkReport(
+        work_key=work_key,
+        ended=ended,
+        line=line,
+        event_id=batch[0].id,
+        events=len(batch),
+        again_at=again_at,
+    )
+
+
+def _tell(report: WorkReport, newest: ClaimedEvent) -> None:
+    structlog.get_logger().info(
+        "worked off",
+        ended=str(report.ended),
+        line=report.line,
+        type=newest.type,
+        events=report.events,
+        attempt=newest.attempts,
+        again_at=report.again_at.isoformat() if report.again_at else None,
+    )

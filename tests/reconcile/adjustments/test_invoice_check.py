@@ -1,0 +1,106 @@
+"""The invoice after the fact: equal to the preview, close to the model, and a finding when not."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from reconcile.catalog import Catalog
+from reconcile.nights import checks
+from reconcile.policy.proration import PriceModel
+from reconcile.policy.values import FindingKind, Observation
+from reconcile.store import adjustments, findings
+from reconcile.store.findings import Scope
+from tests.support.shop import Shop, with_catalog
+
+
+@pytest.fixture
+def sub(shop: Shop) -> str:
+    """A subscription whose next settling raises it from three to five."""
+    customer = shop.organization(plan="team", member=3)
+    sub = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 5)
+    return sub
+
+
+def red(shop: Shop) -> set[str]:
+    """The end-checks that fail, but for the events that these tests deliver to nobody."""
+    failed = {check.name for check in checks.run(shop.services) if not check.ok}
+    return failed - {"every event accounted for"}
+
+
+def test_an_invoice_that_is_not_what_was_previewed(
+    shop: Shop, sub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shop.services.stripe.preview
+
+    def off_by_one(*args: object) -> object:
+        found = real(*args)  # type: ignore[arg-type]
+        return replace(found, total_minor=found.total_minor + 1)
+
+    monkeypatch.setattr(shop.services.stripe, "preview", off_by_one)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"invoice_differs_from_preview"}
+    assert red(shop) == {"every invoice as previewed and as the model expects"}
+
+
+def test_an_invoice_that_is_not_what_the_model_expects(shop: Shop, sub: str) -> None:
+    """The catalog says another amount than Stripe's price has."""
+    catalog = shop.services.catalog
+    plan = catalog.plan("team")
+    dearer = tuple(replace(price, model=PriceModel(unit_minor=1600)) for price in plan.prices)
+    other = Catalog({**catalog.plans, "team": replace(plan, prices=dearer)})
+    replace(shop, services=with_catalog(shop.services, other)).settle(sub)
+    assert shop.findings(sub) == {"invoice_differs_from_model"}
+    assert shop.quantities(sub) == {"member": 5}
+
+
+def test_a_credit_shows_as_a_credit(shop: Shop) -> None:
+    shop = shop.with_plan("team", follow_lowers="now")
+    customer = shop.organization(plan="team", member=5)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+    shop.settle(sub)
+    (lowered,) = shop.adjustments(sub)
+    assert lowered.proration_behavior == "create_prorations"
+    assert lowered.preview is not None
+    assert lowered.preview["total_minor"] < 0
+    with shop.services.sessions() as session:
+        ledger = adjustments.ledger_of(session, lowered.id)
+    assert sum(line.amount_minor for line in ledger) == lowered.preview["total_minor"]
+    assert {line.invoice_id for line in ledger} == {None}
+    assert red(shop) == set()
+    # The next charge takes the credit in: a signed total, and nothing is counted twice.
+    shop.activate("org_1", "member", 6)
+    shop.settle(sub)
+    raised = shop.adjustments(sub)[1]
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    assert raised.total_minor == invoice["total"]
+    assert len(invoice["lines"]["data"]) == 4
+    assert red(shop) == set()
+
+
+def test_the_database_itself_allows_one_adjustment_in_flight(shop: Shop, sub: str) -> None:
+    shop.settle(sub)
+    with shop.services.sessions() as session:
+        session.execute(text("update adjustments set state = 'pending', finished_at = null"))
+        copied = "insert into adjustments select (json_populate_record(null::adjustments, "
+        copied += "jsonb_set(to_jsonb(a), '{id}', '\"adj_2\"')::json)).* from adjustments a"
+        with pytest.raises(IntegrityError, match="uq_adjustments_in_flight"):
+            session.execute(text(copied))
+
+
+def test_the_peak_of_an_overage_is_kept_until_it_is_over(shop: Shop, sub: str) -> None:
+    scope = Scope(organization_id="org_1", subscription_id=sub)
+    for peak in (7, 9, 8):
+        told = Observation(
+            kind=FindingKind.CONTRACT_OVERAGE, summary=f"{peak}", detail={"peak": peak}
+        )
+        with shop.services.sessions.begin() as session:
+            findings.observe(session, scope, told, at=shop.services.clock(), opened_by="test")
+    with shop.services.sessions() as session:
+        (found,) = findings.open_of(session, scope)
+    assert (found.detail["peak"], found.summary) == (9, "8")

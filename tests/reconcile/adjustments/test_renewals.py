@@ -1,0 +1,202 @@
+"""What changes at a renewal, on a test clock: the next invoice bills the right seats."""
+
+from typing import Any
+
+import pytest
+
+from reconcile.adjustments import seat_change
+from reconcile.adjustments.quote import Preview
+from reconcile.adjustments.seat_change import Applied
+from reconcile.policy.seat_change import Requester, Wanted
+from tests.support.shop import Shop
+
+HOUR_S = 3600
+START = 1_790_000_000
+
+
+@pytest.fixture
+def clock(shop: Shop) -> str:
+    """A test clock that stands still until it is advanced."""
+    made = shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": START})
+    return str(made["id"])
+
+
+def period_end(shop: Shop, sub: str) -> int:
+    """The end of the current billing period."""
+    items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+    return int(items[0]["current_period_end"])
+
+
+def advance(shop: Shop, clock: str, to: int) -> None:
+    """Advance the test clock."""
+    shop.sandbox.post(f"/v1/test_helpers/test_clocks/{clock}/advance", {"frozen_time": to})
+
+
+def cycle(shop: Shop, sub: str) -> list[dict[str, Any]]:
+    """The renewal invoices, oldest first."""
+    return shop.invoices(sub, "subscription_cycle")
+
+
+@pytest.fixture
+def team(shop: Shop, clock: str) -> str:
+    """Five seats that follow the members, of whom two have left."""
+    customer = shop.organization(plan="team", member=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+    assert "at renewal" in shop.settle(sub).line
+    return sub
+
+
+def test_lowered_in_the_last_hour_the_next_invoice_bills_who_is_active(
+    shop: Shop, clock: str, team: str
+) -> None:
+    end = period_end(shop, team)
+    advance(shop, clock, end - HOUR_S // 2)
+    shop.settle(team)
+    assert shop.quantities(team) == {"member": 3}
+    advance(shop, clock, end + 2 * HOUR_S)
+    (renewal,) = cycle(shop, team)
+    assert renewal["total"] == 3 * 1500
+    assert shop.findings(team) == set()
+
+
+def test_a_missed_renewal_is_credited_from_its_start(shop: Shop, clock: str, team: str) -> None:
+    end = period_end(shop, team)
+    advance(shop, clock, end + 26 * HOUR_S)
+    (renewal,) = cycle(shop, team)
+    assert renewal["total"] == 5 * 1500
+    settled = shop.settle(team)
+    assert "the renewal was missed" in settled.line
+    assert shop.quantities(team) == {"member": 3}
+    (credit,) = shop.invoices(team, "subscription_update")
+    assert credit["total"] == -2 * 1500
+    assert credit["amount_due"] == 0
+    (adjustment,) = shop.adjustments(team)
+    assert adjustment.total_minor == -2 * 1500
+    assert adjustment.amount_due_minor == 0
+    assert "credited USD 30.00" in settled.line
+    assert shop.findings(team) == set()
+    # Once: whoever leaves after the renewal has been paid for until the next one.
+    shop.activate("org_1", "member", 2)
+    shop.settle(team)
+    assert shop.quantities(team) == {"member": 3}
+
+
+def test_who_comes_back_before_the_renewal_keeps_the_seat(
+    shop: Shop, clock: str, team: str
+) -> None:
+    shop.activate("org_1", "member", 5)
+    end = period_end(shop, team)
+    advance(shop, clock, end - HOUR_S // 2)
+    shop.settle(team)
+    assert shop.quantities(team) == {"member": 5}
+    assert shop.writes(team) == 0
+
+
+def test_a_raise_is_prorated_by_the_subscriptions_own_clock(
+    shop: Shop, clock: str, team: str
+) -> None:
+    start, end = START, period_end(shop, team)
+    middle = (start + end) // 2
+    advance(shop, clock, middle)
+    shop.activate("org_1", "member", 7)
+    shop.settle(team)
+    (raised,) = shop.invoices(team, "subscription_update")
+    assert abs(raised["total"] - 2 * 1500 // 2) <= 2
+    assert shop.findings(team) == set()
+
+
+MONTHLY_CONTRACT = Wanted(
+    quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30"
+)
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
+    shop: Shop, clock: str, missed: bool
+) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly")
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    assert isinstance(found, Preview)
+    assert "nothing is billed now" in found.words
+    done = seat_change.apply(
+        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
+    )
+    assert isinstance(done, Applied)
+    assert done.at_renewal is not None
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 6}
+    end = period_end(shop, sub)
+    if not missed:
+        advance(shop, clock, end - HOUR_S // 2)
+        shop.settle(sub)
+        advance(shop, clock, end + 2 * HOUR_S)
+        assert cycle(shop, sub)[0]["total"] == 8 * 12900
+    else:
+        advance(shop, clock, end + 30 * HOUR_S)
+        shop.settle(sub)
+        assert cycle(shop, sub)[0]["total"] == 6 * 12900
+        assert shop.invoices(sub, "subscription_update")[0]["total"] == 2 * 12900
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+    shop.settle(sub)
+    assert shop.writes(sub) == 1
+
+
+def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly")
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    assert isinstance(found, Preview)
+    seat_change.apply(
+        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
+    )
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    held = shop.settle(sub)
+    assert "collection is paused" in held.line
+    assert held.again_at is not None, "its row would be done, and the approval forgotten"
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection": ""})
+    made = shop.settle(sub)
+    assert made.again_at is None
+    assert shop.quantities(sub) == {"pro": 8}
+
+
+def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business", interval="year")
+    shop.settle(sub)
+    advance(shop, clock, (START + period_end(shop, sub)) // 2)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    assert isinstance(found, Preview)
+    assert abs(found.total_minor - 2 * 139320 // 2) <= 2
+    done = seat_change.apply(
+        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
+    )
+    assert isinstance(done, Applied)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+
+
+def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
+    shop: Shop, clock: str
+) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly", contract_removals=True)
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 9}, plan="workspace_business")
+    shop.settle(sub)
+    wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor="eve")
+    assert isinstance(found, Preview)
+    seat_change.apply(shop.services, "org_1", wanted, confirmed=found.confirmation, actor="eve")
+    shop.activate("org_1", "pro", 8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()

@@ -1,0 +1,194 @@
+"""A person's change of seats: the preview in words and figures, and the one update it becomes."""
+
+import pytest
+
+from reconcile.adjustments import seat_change
+from reconcile.adjustments.quote import Preview
+from reconcile.adjustments.seat_change import Applied
+from reconcile.nights import checks
+from reconcile.policy.seat_change import Move, Wanted
+from reconcile.policy.values import Keep, Refuse
+from tests.support.shop import Shop
+
+
+@pytest.fixture
+def sub(shop: Shop) -> str:
+    """Ten Base and five Voice seats; eight and five members are active."""
+    customer = shop.organization(base=8, voice=5)
+    sub = shop.subscribe(customer, {"base": 10, "voice": 5})
+    shop.settle(sub)
+    return sub
+
+
+def previewed(shop: Shop, wanted: Wanted) -> Preview:
+    """A preview that is one."""
+    found = seat_change.preview(shop.services, "org_1", wanted, actor="ada")
+    assert isinstance(found, Preview), found
+    return found
+
+
+def applied(shop: Shop, wanted: Wanted, found: Preview) -> Applied | Refuse:
+    """What becomes of the confirmed change."""
+    return seat_change.apply(
+        shop.services, "org_1", wanted, confirmed=found.confirmation, actor="ada"
+    )
+
+
+def test_adding_and_removing_in_one_save_is_netted_by_stripe_in_one_update(
+    shop: Shop, sub: str
+) -> None:
+    wanted = Wanted(quantities={"voice": 7, "base": 9})
+    found = previewed(shop, wanted)
+    assert found.words.startswith(
+        "Change: +2 Voice seats, -1 Base seat. New plan total: USD 620.00/month (+USD 70.00/month)."
+    )
+    assert shop.writes(sub) == 0
+    done = applied(shop, wanted, found)
+    assert isinstance(done, Applied)
+    assert done.adjustment is not None
+    assert shop.quantities(sub) == {"base": 9, "voice": 7}
+    assert shop.writes(sub) == 1
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    assert invoice["total"] == found.total_minor == done.adjustment.total_minor
+    assert invoice["amount_due"] == found.due_now_minor
+    assert shop.findings(sub) == set()
+    # Both Q and S, at once: the seats can be taken before any webhook comes.
+    seats = shop.seats(sub)
+    assert {n: (s.quantity, s.stripe_quantity) for n, s in seats.items()} == {
+        "base": (9, 9),
+        "voice": (7, 7),
+    }
+
+
+def test_removing_seats_is_a_credit_on_the_next_invoice(shop: Shop, sub: str) -> None:
+    wanted = Wanted(quantities={"base": 8})
+    found = previewed(shop, wanted)
+    assert found.total_minor < 0
+    assert found.due_now_minor == 0
+    assert "is credited on the next invoice; nothing is refunded" in found.words
+    done = applied(shop, wanted, found)
+    assert isinstance(done, Applied)
+    assert shop.invoices(sub, "subscription_update") == []
+    pending = shop.sandbox.get("/v1/invoiceitems", pending="true", limit=100)["data"]
+    assert sum(item["amount"] for item in pending) == found.total_minor
+    assert shop.findings(sub) == set()
+
+
+def test_never_below_the_active_count(shop: Shop, sub: str) -> None:
+    refused = seat_change.preview(
+        shop.services, "org_1", Wanted(quantities={"voice": 4}), actor="ada"
+    )
+    assert isinstance(refused, Refuse)
+    assert refused.code == "below_active"
+    assert refused.message == "5 active Voice members: remove members first, then reduce"
+
+
+def test_a_preview_binds_to_what_it_saw(shop: Shop, sub: str) -> None:
+    wanted = Wanted(quantities={"voice": 7})
+    found = previewed(shop, wanted)
+    shop.activate("org_1", "base", 9)
+    refused = applied(shop, wanted, found)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "changed_meanwhile"
+    assert shop.writes(sub) == 0
+
+
+def test_an_edit_in_the_dashboard_between_preview_and_save(shop: Shop, sub: str) -> None:
+    wanted = Wanted(quantities={"voice": 7})
+    found = previewed(shop, wanted)
+    shop.edit(sub, "voice", 6)
+    refused = applied(shop, wanted, found)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "changed_meanwhile"
+    assert shop.quantities(sub)["voice"] == 6
+
+
+def test_a_declined_card_changes_nothing_and_says_so(shop: Shop, sub: str) -> None:
+    wanted = Wanted(quantities={"voice": 7})
+    found = previewed(shop, wanted)
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
+    refused = applied(shop, wanted, found)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "payment_declined"
+    assert "nothing was changed" in refused.message
+    assert shop.quantities(sub)["voice"] == 5
+    assert shop.invoices(sub, "subscription_update") == []
+    assert shop.findings(sub) == {"payment_declined"}
+    shop.settle(sub)
+    assert shop.findings(sub) == set()
+
+
+def test_monthly_to_annual_switches_every_item_in_one_update(shop: Shop, sub: str) -> None:
+    wanted = Wanted(interval="year")
+    found = previewed(shop, wanted)
+    # Ten at 324.00 and five at 540.00 a year.
+    assert found.plan_total_minor == 10 * 32400 + 5 * 54000
+    assert found.due_now_minor > 0
+    done = applied(shop, wanted, found)
+    assert isinstance(done, Applied)
+    items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+    assert {item["price"]["recurring"]["interval"] for item in items} == {"year"}
+    assert shop.quantities(sub) == {"base": 10, "voice": 5}
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    assert invoice["total"] == found.total_minor
+    assert shop.findings(sub) == set()
+
+
+def test_seats_and_members_convert_in_one_operation_when_both_pools_are_full(shop: Shop) -> None:
+    customer = shop.organization(base=2, voice=1)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 1})
+    shop.settle(sub)
+    move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
+    wanted = Wanted(quantities={"base": 1, "voice": 2}, moves=(move,))
+    done = applied(shop, wanted, previewed(shop, wanted))
+    assert isinstance(done, Applied), done
+    assert shop.quantities(sub) == {"base": 1, "voice": 2}
+    with shop.services.sessions() as session:
+        counts = shop.services.roster.counts(session, "org_1").by_seat_type
+    assert counts == {"base": 1, "voice": 2}
+
+
+def test_what_is_already_so_needs_no_write(shop: Shop, sub: str) -> None:
+    found = seat_change.preview(
+        shop.services, "org_1", Wanted(quantities={"voice": 5}), actor="ada"
+    )
+    assert isinstance(found, Keep)
+
+
+def test_an_item_the_subscription_does_not_have_yet_is_added(shop: Shop) -> None:
+    customer = shop.organization(base=2)
+    sub = shop.subscribe(customer, {"base": 2})
+    shop.settle(sub)
+    wanted = Wanted(quantities={"voice": 3})
+    done = applied(shop, wanted, previewed(shop, wanted))
+    assert isinstance(done, Applied), done
+    assert shop.quantities(sub) == {"base": 2, "voice": 3}
+    assert shop.settle(sub).adjustment_id is None
+    assert {name: seat.quantity for name, seat in shop.seats(sub).items()} == {
+        "base": 2,
+        "voice": 3,
+    }
+    assert shop.findings(sub) == set()
+
+
+def test_a_change_into_an_invoice_of_many_pending_lines_is_still_compared(
+    shop: Shop, sub: str
+) -> None:
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    for number in range(12):
+        shop.sandbox.post(
+            "/v1/invoiceitems",
+            {"customer": customer, "subscription": sub, "amount": 100 + number, "currency": "usd"},
+        )
+    for wanted in (Wanted(quantities={"base": 9}), Wanted(quantities={"voice": 7})):
+        done = applied(shop, wanted, previewed(shop, wanted))
+        assert isinstance(done, Applied), done
+        assert done.adjustment is not None
+        assert done.adjustment.preview is not None
+        assert not done.adjustment.preview["whole"]
+        assert len(done.adjustment.preview["lines"]) == 2
+        assert shop.findings(sub) == set()
+    assert len(shop.invoices(sub, "subscription_update")) == 1
+    ledger = next(check for check in checks.run(shop.services) if "ledger" in check.name)
+    assert ledger.ok, ledger.detail

@@ -1,0 +1,99 @@
+"""What an activation is decided from, in the states that only Stripe and time bring about."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from reconcile.adjustments import adjusting, preparing
+from reconcile.members.activation import Done, activate
+from reconcile.policy.seat_change import Move
+from reconcile.policy.values import Change, Proration, Refuse
+from reconcile.settings import Settings
+from tests.support.roster import add_member, add_members
+from tests.support.sandbox import Sandbox
+from tests.support.shop import Shop, opened_shop
+
+
+@pytest.fixture
+def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
+    with opened_shop(settings, sandbox) as opened:
+        yield opened
+
+
+def waits(shop: Shop, member_id: str, seat_type: str = "voice", role: str = "member") -> None:
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", member_id, status="pending", seat_type=seat_type, role=role)
+
+
+def test_the_seat_that_a_member_on_the_way_needs_is_not_free(shop: Shop) -> None:
+    """B7: a conversion that Stripe has not answered yet brings its members along."""
+    customer = shop.organization("org_1", base=2, voice=1)
+    subscription_id = shop.subscribe(customer, {"base": 2, "voice": 2})
+    shop.settle(subscription_id)
+    intent = preparing.prepare(
+        shop.services,
+        shop.services.stripe.subscription(subscription_id),
+        Change(quantities={"base": 1}, proration=Proration.NEXT_INVOICE, reason="-1 Base seat"),
+        trigger="test",
+        active={"base": 1, "voice": 2},
+        moves=(
+            Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice"),
+        ),
+    )
+    waits(shop, "ann")
+    with shop.services.sessions.begin() as session:
+        adjustment = adjusting.intend(session, shop.services, intent)
+    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    assert isinstance(outcome, Refuse)
+    assert outcome.code == "no_free_seat"
+    adjusting.carry_out(shop.services, adjustment)
+    with shop.services.sessions() as session:
+        counts = shop.services.roster.counts(session, "org_1").by_seat_type
+    assert counts == {"base": 1, "voice": 2}
+
+
+def test_an_item_that_stripe_no_longer_has_is_no_room(shop: Shop) -> None:
+    customer = shop.organization("org_1", base=1, voice=1)
+    subscription_id = shop.subscribe(customer, {"base": 1, "voice": 3})
+    shop.settle(subscription_id)
+    item = shop.seats(subscription_id)["voice"].item_id
+    shop.sandbox.post(
+        f"/v1/subscriptions/{subscription_id}",
+        {"items[0][id]": item, "items[0][deleted]": "true"},
+    )
+    shop.settle(subscription_id)
+    waits(shop, "ann")
+    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    assert isinstance(outcome, Refuse)
+    assert "item_missing" in shop.findings(subscription_id)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_included_seats_need_a_subscription_that_is_alive(shop: Shop, ended: bool) -> None:
+    customer = shop.organization("org_1", plan="commerce_growth")
+    with shop.services.sessions.begin() as session:
+        add_members(session, "org_1", "admin", role="admin", active=1)
+    price = next(
+        p for p in shop.services.catalog.plan("commerce_growth").prices if p.interval == "month"
+    )
+    subscription_id = str(
+        shop.sandbox.post(
+            "/v1/subscriptions",
+            {
+                "customer": customer,
+                "metadata[organization_id]": "org_1",
+                "items[0][price]": price.id,
+            },
+        )["id"]
+    )
+    shop.settle(subscription_id)
+    if ended:
+        shop.sandbox._answer("DELETE", f"/v1/subscriptions/{subscription_id}")
+        shop.settle(subscription_id)
+    waits(shop, "ann", "admin", role="admin")
+    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    if ended:
+        assert isinstance(outcome, Refuse)
+        assert outcome.code == "subscription_inactive"
+    else:
+        assert isinstance(outcome, Done)
