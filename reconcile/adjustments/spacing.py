@@ -18,6 +18,8 @@ CHARGES_A_DAY = 15
 UPDATES_AN_HOUR = 100
 # A declined raise is tried again by the next nightly run, or at once when the customer changes.
 DECLINE_HOLDS = timedelta(hours=20)
+# A customer changes for many reasons beside a new card, and every try is an attempt on the card.
+TRIES_A_DAY = 4
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
@@ -32,13 +34,24 @@ class HeldBack:
 
 
 def held_back(
-    services: Services, subscription_id: str, change: Change, *, retry_declined: bool = False
+    services: Services,
+    subscription_id: str,
+    change: Change,
+    *,
+    retry_declined: bool = False,
+    tries_a_day: int | None = None,
 ) -> HeldBack | None:
-    """Return why the change may not be written at this moment, or None."""
+    """Return why the change may not be written at this moment, or None.
+
+    With `retry_declined` a declined one may be tried again, `tries_a_day` times in all; None is as
+    often as a person asks.
+    """
     now = services.clock()
     with services.sessions() as session:
         recent = adjustments.recent(session, subscription_id, now - _DAY)
-    if not retry_declined and (declined := _declined(recent, change, now)):
+    refused = sum(each.state == "refused" for each in recent)
+    enough = tries_a_day is not None and refused >= tries_a_day
+    if (enough or not retry_declined) and (declined := _declined(recent, change, now)):
         at = declined.created_at.isoformat(timespec="minutes")
         return HeldBack(line=f"{change.reason}: declined at {at}, not tried again yet")
     sent = [each for each in recent if each.state in {"applied", "pending"}]

@@ -193,7 +193,11 @@ def _change(
             return course.ended(plan.line, verdict)
         change, at = plan.change, plan.prorated_from
     if held := spacing.held_back(
-        services, subscription.id, change, retry_declined=course.retry_declined
+        services,
+        subscription.id,
+        change,
+        retry_declined=course.retry_declined,
+        tries_a_day=spacing.TRIES_A_DAY,
     ):
         return course.ended(held.line, verdict, again_at=held.again_at)
     with services.sessions() as session:

@@ -58,6 +58,18 @@ def test_a_declined_card_changes_nothing_and_is_not_tried_again_by_every_event(
     assert len(shop.invoices(sub, "subscription_update")) == 1
 
 
+def test_a_customer_that_changes_all_day_is_not_a_try_on_the_card_each_time(shop: Shop) -> None:
+    customer = shop.organization(plan="team", member=3)
+    sub = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 5)
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    for _ in range(7):
+        settle_customer(shop.services, customer, trigger="evt_crm")
+    assert [a.state for a in shop.adjustments(sub)] == ["refused"] * 4
+    assert shop.writes(sub) == 4
+
+
 def test_a_raise_takes_three_calls_of_stripe(shop: Shop) -> None:
     _, sub = short_of_seats(shop)
     shop.sandbox._answer("DELETE", "/_sandbox/calls")
