@@ -159,13 +159,15 @@ def of_subscription(
         collection_paused=held.collection_paused,
         canceling=held.cancel_at_period_end,
     )
+    live = _live(session, rules, held)
     facts = SubscriptionFacts(
         subscription_id=held.id,
         organization_id=organization.id,
         rules=rules,
         standing=standing,
         seats=_seats(session, services, held, rules, counts, problems),
-        live_subscriptions=_live(session, rules, held),
+        live_subscriptions=live,
+        succeeded=Standing.DEAD in standing and live > 0 and rules.policy != SeatPolicy.INCLUDED,
         adjustment_in_flight=adjustments.pending(session, held.id) is not None,
         pending_update=held.has_pending_update,
         settling=not fetched and _settling(services, held),

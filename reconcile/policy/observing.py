@@ -178,7 +178,12 @@ def observe_counts(
 
 
 def observe_dead(facts: SubscriptionFacts) -> Iterator[Observation]:
-    """Yield the finding of active members whose subscription is canceled, unpaid or paused."""
+    """Yield the finding of active members whose subscription is canceled, unpaid or paused.
+
+    Not where another one has taken its place: the members are on that.
+    """
+    if facts.succeeded:
+        return
     active = sum(seat.active or 0 for seat in facts.seats)
     if Standing.DEAD in facts.standing and active and facts.rules.policy != SeatPolicy.OWN_SEAT:
         yield Observation(

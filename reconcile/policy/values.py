@@ -115,6 +115,7 @@ class SubscriptionFacts:
     standing: Standing
     seats: tuple[SeatFacts, ...]
     live_subscriptions: int = 1  # of this organization (own_seat: of this member)
+    succeeded: bool = False  # this one is over and the organization has a live one
     adjustment_in_flight: bool = False
     pending_update: bool = False  # Stripe's own, waiting for a payment
     settling: bool = False  # inside the settling window after a write of ours
