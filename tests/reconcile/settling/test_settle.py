@@ -389,16 +389,3 @@ def test_an_item_that_is_taken_out_while_we_write(shop: Shop) -> None:
     assert [a.state for a in shop.adjustments(sub)] == ["failed"]
     assert shop.findings(sub) == {"item_missing"}
     assert shop.quantities(sub) == {"base": 2}
-
-
-def test_a_second_subscription_that_was_canceled_leaves_no_finding_behind(shop: Shop) -> None:
-    customer = shop.organization(base=2, voice=5)
-    sub = shop.subscribe(customer, {"base": 2, "voice": 5})
-    shop.settle(sub)
-    second = shop.subscribe(customer, {"voice": 1})
-    shop.settle(second)
-    assert "several_subscriptions" in shop.findings(second)
-    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{second}")
-    shop.settle(second)
-    shop.settle(sub)
-    assert shop.findings(second) == shop.findings(sub) == set()

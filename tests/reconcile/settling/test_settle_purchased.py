@@ -34,3 +34,16 @@ def test_an_edit_below_the_active_count_is_raised_back_and_charged_once(shop: Sh
     assert shop.findings(sub) == set()
     assert shop.settle(sub).adjustment_id is None
     assert shop.writes(sub) == 1
+
+
+def test_a_second_subscription_that_was_canceled_leaves_no_finding_behind(shop: Shop) -> None:
+    customer = shop.organization(base=2, voice=5)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 5})
+    shop.settle(sub)
+    second = shop.subscribe(customer, {"voice": 1})
+    shop.settle(second)
+    assert "several_subscriptions" in shop.findings(second)
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{second}")
+    shop.settle(second)
+    shop.settle(sub)
+    assert shop.findings(second) == shop.findings(sub) == set()
