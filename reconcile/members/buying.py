@@ -27,6 +27,9 @@ from reconcile.store.adjustments import Adjustment
 from reconcile.store.roster import Member, Organization
 from reconcile.store.waiting import Answer, Waiting
 
+# More who were left behind than one update takes (`waiting.MOST_AT_ONCE`) are so many updates.
+MOST_GOES = 4
+
 
 class StillBuying(RetryLater):
     """The seat is still being bought; the member joins when it is."""
@@ -37,20 +40,24 @@ def finish_waiting(services: Services, organization_id: str) -> int:
 
     Raises StillBuying when another process is at it, and the errors of `adjusting`.
     """
-    with services.sessions() as session:
-        open_requests = waiting.of_organization(session, organization_id)
-        subscription_id = pool_subscription(session, organization_id) if open_requests else None
-    if not any(each.left for each in open_requests):
-        return 0
-    if subscription_id is None:
-        answer = Answer("The subscription is over", "no_subscription")
-        _answer_all(services, [each.id for each in open_requests], answer)
-        return len(open_requests)
-    with exclusive(services.engine, f"sub:{subscription_id}") as mine:
-        if not mine:
-            raise StillBuying(subscription_id)
-        buy_for_waiting(services, organization_id, subscription_id)
-    return len(open_requests)
+    finished = 0
+    for _ in range(MOST_GOES):
+        with services.sessions() as session:
+            open_requests = waiting.of_organization(session, organization_id)
+            subscription_id = pool_subscription(session, organization_id) if open_requests else None
+        if not any(each.left for each in open_requests):
+            return finished
+        finished += len(open_requests)
+        if subscription_id is None:
+            answer = Answer("The subscription is over", "no_subscription")
+            _answer_all(services, [each.id for each in open_requests], answer)
+            continue
+        with exclusive(services.engine, f"sub:{subscription_id}") as mine:
+            if not mine:
+                raise StillBuying(subscription_id)
+            buy_for_waiting(services, organization_id, subscription_id)
+    # Whoever returns from here says that nobody waits any more.
+    raise StillBuying(organization_id)
 
 
 def buy_for_waiting(services: Services, organization_id: str, subscription_id: str) -> None:
@@ -101,30 +108,35 @@ def _raises(
     session: Session, services: Services, organization: Organization
 ) -> tuple[dict[str, Raise], list[Waiting]]:
     """Decide on all who wait, pool by pool; who needs no purchase is let in or refused here."""
-    pools: dict[str | None, list[tuple[Waiting, Member]]] = {}
+    # By member: who asks twice takes one seat.
+    pools: dict[str | None, dict[str, list[Waiting]]] = {}
+    members: dict[str, Member] = {}
     rules = services.catalog.plan(organization.plan).rules
     for each in waiting.of_organization(session, organization.id):
         member = roster_store.member(session, organization.id, each.member_id)
         why_not = unfit(session, services, organization, member) if member else _gone()
         if why_not:
-            _answer(session, each.id, why_not)
+            _answer(session, why_not, each)
         elif member:
-            pools.setdefault(seat_taken(rules, member), []).append((each, member))
+            members[member.id] = member
+            pool = pools.setdefault(seat_taken(rules, member), {})
+            pool.setdefault(member.id, []).append(each)
     raises: dict[str, Raise] = {}
     chosen: list[Waiting] = []
-    for takes, wanting in pools.items():
+    for takes, pool in pools.items():
         known = room_for(session, services, organization, takes=takes)
+        wanting = list(pool.items())
         count, decided, refused = _most(known, len(wanting))
-        for each, member in wanting[:count]:
+        for member_id, asked in wanting[:count]:
             if isinstance(decided, Allow):
-                _answer(
-                    session, each.id, join(session, services, member, decided.reason, each.actor)
-                )
+                actor = asked[0].actor
+                done = join(session, services, members[member_id], decided.reason, actor)
+                _answer(session, done, *asked)
             else:
-                chosen.append(each)
-        for each, _ in wanting[count:]:
+                chosen.extend(asked)
+        for _, asked in wanting[count:]:
             assert refused
-            _answer(session, each.id, refused)
+            _answer(session, refused, *asked)
         if isinstance(decided, Raise):
             raises[decided.seat_type] = decided
     return raises, chosen
@@ -145,11 +157,12 @@ def _gone() -> Refuse:
     return Refuse(code="removed", message="The member was removed")
 
 
-def _answer(session: Session, request_id: str, outcome: Outcome) -> None:
+def _answer(session: Session, outcome: Outcome, *asked: Waiting) -> None:
     answer = (
         Answer(outcome.line) if isinstance(outcome, Done) else Answer(outcome.message, outcome.code)
     )
-    waiting.finish(session, request_id, answer)
+    for each in asked:
+        waiting.finish(session, each.id, answer)
 
 
 def _answer_all(services: Services, request_ids: Sequence[str], answer: Answer) -> None:
@@ -169,9 +182,7 @@ def _let_in(
         return
     with services.sessions.begin() as session:
         for each in chosen:
-            _answer(
-                session, each.id, _checked_again(session, services, organization_id, each, line)
-            )
+            _answer(session, _checked_again(session, services, organization_id, each, line), each)
 
 
 def _checked_again(

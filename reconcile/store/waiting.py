@@ -51,7 +51,7 @@ def add(
 
 
 def of_organization(session: Session, organization_id: str) -> tuple[Waiting, ...]:
-    """Return the organization's open requests, oldest first."""
+    """Return the organization's open requests: those left behind first, then the oldest."""
     rows = session.execute(
         select(events.c.id, events.c.payload, events.c.started_at)
         .where(
@@ -59,7 +59,7 @@ def of_organization(session: Session, organization_id: str) -> tuple[Waiting, ..
             events.c.state == "pending",
             events.c.type == ACTIVATE,
         )
-        .order_by(events.c.received_at, events.c.id)
+        .order_by(events.c.started_at.is_(None), events.c.received_at, events.c.id)
         .limit(MOST_AT_ONCE)
     )
     found = []

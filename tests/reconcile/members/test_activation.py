@@ -20,6 +20,7 @@ from reconcile.roster import HostView, Roster
 from reconcile.settings import Settings
 from reconcile.settling.work import work_off
 from reconcile.store import roster as roster_store
+from reconcile.store import waiting
 from reconcile.store.roster import AutoAdd
 from reconcile.tables import events, subscriptions
 from tests.support.roster import add_member, add_members, add_organization
@@ -334,3 +335,31 @@ def make_due(shop: Shop) -> None:
     """A minute goes by: what a killed process left comes due."""
     with shop.services.sessions.begin() as session:
         session.execute(update(events).where(events.c.state == "pending").values(due_at=func.now()))
+
+
+def left_behind(shop: Shop, *member_ids: str) -> None:
+    """Requests for a seat whose process is gone, due for a worker."""
+    with shop.services.sessions.begin() as session:
+        for member_id in member_ids:
+            waiting.add(session, "org_1", member_id, actor="test", due_at=shop.services.clock())
+
+
+def test_who_asks_twice_is_bought_one_seat(shop: Shop) -> None:
+    subscription_id = agency(shop, bought=2, active=2, auto_add=True)
+    waits(shop, "ann", "bob")
+    left_behind(shop, "ann", "ann", "bob")
+    work_off(shop.services, "org:org_1")
+    assert [status_of(shop, name) for name in ("ann", "bob")] == ["active", "active"]
+    assert shop.quantities(subscription_id)["voice"] == 4
+
+
+def test_more_requests_than_one_update_takes_are_all_answered(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription_id = agency(shop, bought=2, active=2, auto_add=True)
+    waits(shop, "ann", "bob", "eve")
+    left_behind(shop, "ann", "bob", "eve")
+    monkeypatch.setattr(waiting, "MOST_AT_ONCE", 2)
+    work_off(shop.services, "org:org_1")
+    assert [status_of(shop, name) for name in ("ann", "bob", "eve")] == ["active"] * 3
+    assert shop.quantities(subscription_id)["voice"] == 5
