@@ -84,10 +84,10 @@ class Schedule:
             return None
         moment = latest_night(now, task.at)
         with self._services.sessions() as session:
-            last = runs.latest(session, task.name)
+            last = runs.latest(session, task.name, until=moment.date())
         if last is None:
             return moment.date() if moment >= self._began_at else None
-        over = last.night > moment.date() or (last.night == moment.date() and last.state == "done")
+        over = last.night == moment.date() and last.state == "done"
         return None if over else moment.date()
 
     def _look_at(self, task: Task) -> None:

@@ -61,10 +61,16 @@ def finish(session: Session, run_id: int, *, state: str, report: Mapping[str, An
     )
 
 
-def latest(session: Session, task: str) -> Run | None:
-    """Return the task's newest run by night, or None."""
+def latest(session: Session, task: str, *, until: date) -> Run | None:
+    """Return the task's newest run of that night or an earlier one, or None.
+
+    A row of a later night says nothing: the clock was wrong once, or a person named the date.
+    """
     found = session.execute(
-        select(runs).where(runs.c.task == task).order_by(runs.c.night.desc()).limit(1)
+        select(runs)
+        .where(runs.c.task == task, runs.c.night <= until)
+        .order_by(runs.c.night.desc())
+        .limit(1)
     )
     row = found.mappings().one_or_none()
     return None if row is None else _run(row)

@@ -111,6 +111,14 @@ def test_a_night_is_over_only_when_it_is_done(
     assert Schedule(services, (task,)).due(task) == due
 
 
+def test_a_night_ahead_of_the_clock_does_not_stop_the_ones_before_it(services: Services) -> None:
+    """A clock that was wrong once, or a person's date: the schedule must not wait for years."""
+    ran(services, date(2026, 3, 4))
+    ran(services, date(2036, 3, 5))
+    task = a_task([])
+    assert Schedule(services, (task,)).due(task) == NOON.date()
+
+
 def once_round(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
     """One look at every task."""
     with monkeypatch.context() as patch:
