@@ -16,6 +16,7 @@ LONGEST_LINE = 1_048_576
 LONGEST_TEXT = 1_000
 LONGEST_ID = 200
 LARGEST_INTEGER = 2**53
+LARGEST_QUANTITY = 2**31 - 1
 
 Value = str | int | bool | None
 
@@ -87,6 +88,13 @@ def _integer(text: str) -> int | None:
     return int(text)
 
 
+def _quantity(text: str) -> int | None:
+    quantity = _integer(text)
+    if quantity is not None and quantity > LARGEST_QUANTITY:
+        raise ValueError(f"is larger than {LARGEST_QUANTITY}")
+    return quantity
+
+
 KINDS = {
     kind.name: kind
     for kind in (
@@ -119,7 +127,7 @@ KINDS = {
                 "organization_id": _id,
                 "seat_type": _id,
                 "enabled": _boolean,
-                "ceiling_quantity": _integer,
+                "ceiling_quantity": _quantity,
                 "ceiling_minor": _integer,
             },
             optional=frozenset({"ceiling_quantity", "ceiling_minor"}),

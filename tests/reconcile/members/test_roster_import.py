@@ -247,6 +247,10 @@ def test_an_owner_takes_no_seat(imported: Import) -> None:
             '{"organization_id":"acme","seat_type":"voice","enabled":true,"ceiling_minor":-1}',
             "0:1: ceiling_minor is not a whole number",
         ),
+        (
+            '{"organization_id":"a","seat_type":"s","enabled":true,"ceiling_quantity":2147483648}',
+            "0:1: ceiling_quantity is larger than 2147483647",
+        ),
     ],
 )
 def test_files_that_hold_something_else(content: str, said: str, imported: Import) -> None:
