@@ -108,7 +108,11 @@ def _apply(  # noqa: PLR0913, PLR0917 - one confirmed request
     if change.at_renewal:
         at = renewals.approve(services, case.subscription, change)
         return Applied(line=f"{change.reason}; from {at.isoformat()}", at_renewal=at)
-    if held := spacing.held_back(services, case.subscription.id, change, retry_declined=True):
+    with services.sessions() as session:
+        held = spacing.held_back(
+            session, case.subscription.id, change, now=services.clock(), retry_declined=True
+        )
+    if held:
         return Refuse(code="limit", message=held.line, remedies=("try again later",))
     return _carry_out(services, case, wanted, intent, actor)
 

@@ -7,8 +7,9 @@ next one.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from reconcile.policy.values import Change, Proration
-from reconcile.services import Services
 from reconcile.store import adjustments
 from reconcile.store.adjustments import Adjustment
 
@@ -33,11 +34,12 @@ class HeldBack:
     again_at: datetime | None = None
 
 
-def held_back(
-    services: Services,
+def held_back(  # noqa: PLR0913 - one question, all by name
+    session: Session,
     subscription_id: str,
     change: Change,
     *,
+    now: datetime,
     retry_declined: bool = False,
     tries_a_day: int | None = None,
 ) -> HeldBack | None:
@@ -46,9 +48,7 @@ def held_back(
     With `retry_declined` a declined one may be tried again, `tries_a_day` times in all; None is as
     often as a person asks.
     """
-    now = services.clock()
-    with services.sessions() as session:
-        recent = adjustments.recent(session, subscription_id, now - _DAY)
+    recent = adjustments.recent(session, subscription_id, now - _DAY)
     refused = sum(each.state == "refused" for each in recent)
     enough = tries_a_day is not None and refused >= tries_a_day
     if (enough or not retry_declined) and (declined := _declined(recent, change, now)):

@@ -152,7 +152,9 @@ def _bought(
         auto_add=bool(automatic and automatic.enabled),
         auto_add_ceiling=facts.ceiling_of(services, seat, automatic),
         # A person asks: a card that was declined before may have been renewed.
-        invoice_limit_reached=spacing.held_back(services, held.id, one_more, retry_declined=True)
+        invoice_limit_reached=spacing.held_back(
+            session, held.id, one_more, now=services.clock(), retry_declined=True
+        )
         is not None,
         schedule_managed=held.schedule_id is not None,
     )

@@ -192,16 +192,18 @@ def _change(
         if plan.change is None:
             return course.ended(plan.line, verdict)
         change, at = plan.change, plan.prorated_from
-    if held := spacing.held_back(
-        services,
-        subscription.id,
-        change,
-        retry_declined=course.retry_declined,
-        tries_a_day=spacing.TRIES_A_DAY,
-    ):
-        return course.ended(held.line, verdict, again_at=held.again_at)
     with services.sessions() as session:
+        held = spacing.held_back(
+            session,
+            subscription.id,
+            change,
+            now=services.clock(),
+            retry_declined=course.retry_declined,
+            tries_a_day=spacing.TRIES_A_DAY,
+        )
         seats = subscriptions.seats_of(session, subscription.id)
+    if held:
+        return course.ended(held.line, verdict, again_at=held.again_at)
     active = {seat_type: seats[seat_type].active_seen or 0 for seat_type in change.quantities}
     if not course.writes:
         return _dry(course, subscription, verdict, change, active)

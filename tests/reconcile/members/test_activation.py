@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,6 +310,16 @@ def test_a_burst_is_one_update_of_stripe(shop: Shop, settings: Settings) -> None
     (adjustment,) = shop.adjustments(subscription_id)
     assert (adjustment.changes[0].from_quantity, adjustment.changes[0].to_quantity) == (2, 8)
     assert len(shop.invoices(subscription_id, "subscription_update")) == 1
+
+
+def test_a_burst_in_one_process_does_not_wait_for_connections_it_holds_itself(shop: Shop) -> None:
+    subscription_id = agency(shop, bought=2, active=2, auto_add=True)
+    members = [f"m{n}" for n in range(24)]  # more than twice the connections of a process
+    waits(shop, *members)
+    with ThreadPoolExecutor(len(members)) as pool:
+        ended = pool.map(lambda m: activate(shop.services, "org_1", m, actor="host"), members)
+    assert [type(outcome) for outcome in ended] == [Done] * len(members)
+    assert shop.quantities(subscription_id)["voice"] == 26
 
 
 @pytest.mark.parametrize("place", ["after_intent", "after_call", "after_raise"])
