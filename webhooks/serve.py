@@ -32,8 +32,9 @@ WORKERS = 2
 THREADS_PER_WORKER = 128
 # Stripe's headers are a few hundred bytes; a client that dribbles them is not Stripe.
 HEADER_TIMEOUT_MS = 10_000
-# On SIGTERM the requests under way get this long to be committed and answered.
-STOP_TIMEOUT_S = 15
+# On SIGTERM the requests under way get this long to be committed and answered: longer than the
+# writer's own patience, shorter than that of whoever stops us (compose waits 20 s).
+STOP_TIMEOUT_S = 10
 
 
 def main(settings: Settings, port: int, host: str = "127.0.0.1") -> None:

@@ -27,7 +27,14 @@ def doctor(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([one.as_json() for one in found], option=orjson.OPT_INDENT_2))
     else:
-        Console(highlight=False).print(_table(found))
+        console = Console(highlight=False)
+        console.print(_table(found))
+        for one in found:
+            if one.do:
+                # One line each, however narrow the terminal: names and urls are there to be copied.
+                mark = f"[{COLORS[one.health]}]{one.health}[/]"
+                line = f"{mark} {one.area}, {one.check}: {escape(one.do)}"
+                console.print(line, soft_wrap=True)
     sys.exit(any(one.health is Health.FAIL for one in found))
 
 
@@ -35,9 +42,9 @@ def _table(found: list[Found]) -> Table:
     counts = {health: sum(one.health is health for one in found) for health in Health}
     caption = ", ".join(f"{count} {health}" for health, count in counts.items())
     table = Table(title="trueup doctor", caption=caption)
-    for heading in ("area", "check", "", "seen", "what to do"):
+    for heading in ("area", "check", "", "seen"):
         table.add_column(heading, overflow="fold")
     for one in found:
         mark = f"[{COLORS[one.health]}]{one.health}[/]"
-        table.add_row(one.area, one.check, mark, escape(one.seen), escape(one.do))
+        table.add_row(one.area, one.check, mark, escape(one.seen))
     return table

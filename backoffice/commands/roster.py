@@ -53,7 +53,7 @@ def import_roster(files: tuple[Path, ...], kind: str | None, replace: bool, as_j
 
 
 def _table(imported: Imported) -> Table:
-    table = Table(title="Imported", caption=f"{imported.requests} organizations will be looked at")
+    table = Table(title="Imported", caption=f"organizations to look at: {imported.requests}")
     table.add_column("what")
     for heading in ("added", "changed", "removed", "unchanged"):
         table.add_column(heading, justify="right")

@@ -49,6 +49,8 @@ def up(port: int, workers: int) -> None:
             supervisor.start()
             try:
                 console.print(_overview(settings, env, port, [*running, *processes]))
+                console.print("For `trueup` in another shell:")
+                console.print("\n".join(parts.exports(env)), soft_wrap=True, markup=False)
                 supervisor.watch(stop)
             finally:
                 console.print("stopping")
@@ -112,16 +114,9 @@ def _overview(
     table = Table(
         title="Trueup is running; Ctrl-C stops it", show_header=False, title_justify="left"
     )
-    table.add_column()
-    table.add_column(overflow="fold")
     table.add_row("Webhooks", f"{parts.url(port)}/webhooks/stripe")
     table.add_row("Ready?", f"{parts.url(port)}/readyz")
     table.add_row("Stripe", env.get(f"{PREFIX}STRIPE_API_BASE", settings.stripe_api_base))
-    # The embedded servers' urls are for looking around; a password that was given stays hidden.
-    if not settings.database_url:
-        table.add_row("Database", env[f"{PREFIX}DATABASE_URL"])
-    if not settings.redis_url:
-        table.add_row("Queue", env[f"{PREFIX}REDIS_URL"])
     for process in processes:
         table.add_row(process.command.name, f"pid {process.pid}, log {process.log}")
     return table

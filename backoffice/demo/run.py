@@ -180,11 +180,11 @@ def _leave_running(stage: Stage) -> None:
     table = Table(title="Still running; Ctrl-C stops it", show_header=False, title_justify="left")
     table.add_row("Stripe (sandbox)", f"{stage.buyer.url}  key {API_KEY}")
     table.add_row("Stripe's calls", f"curl {stage.buyer.url}/_sandbox/calls")
-    table.add_row("Database", stage.servers.database_url)
-    table.add_row("Queue", stage.servers.redis_url)
     for name, process in stage.processes.items():
         table.add_row(name, f"pid {process.pid}, log {process.log}")
     stage.console.print(table, soft_wrap=True)
+    stage.console.print("For `trueup` in another shell:")
+    stage.console.print("\n".join(parts.exports(stage.env)), soft_wrap=True, markup=False)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

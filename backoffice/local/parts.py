@@ -1,6 +1,7 @@
 """The project's own processes, as commands: what each is called, how it starts, when it is up."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +22,15 @@ def environment(servers: Servers, **settings: str) -> dict[str, str]:
     # A file named for a setting that is given here would be a second opinion.
     inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in named}
     return inherited | named
+
+
+def exports(env: Mapping[str, str]) -> list[str]:
+    """Shell lines that point another shell's `trueup` at these processes' installation.
+
+    What the caller's own environment says already is left out: secrets that were given stay there.
+    """
+    ours = {k: v for k, v in env.items() if k.startswith(PREFIX) and os.environ.get(k) != v}
+    return [f"export {name}={shlex.quote(value)}" for name, value in ours.items()]
 
 
 def receiver(env: Mapping[str, str], port: int) -> Command:

@@ -28,7 +28,7 @@ class ImportRefused(TrueupError):  # noqa: N818 - named like the others in error
     """Nothing was imported."""
 
     def __init__(self, errors: Sequence[LineError], *, all_found: bool) -> None:
-        super().__init__(f"{len(errors)}{'' if all_found else ' or more'} lines are wrong")
+        super().__init__(f"wrong lines: {len(errors)}{'' if all_found else ' or more'}")
         self.errors = tuple(errors)
 
 

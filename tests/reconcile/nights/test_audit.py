@@ -82,7 +82,7 @@ def test_one_that_is_killed_goes_on_behind_its_last_page(
 ) -> None:
     customers_change(sandbox, 150)
     code = (
-        "from datetime import date; from reconcile import audit;"
+        "from datetime import date; from reconcile.nights import audit;"
         "from reconcile.services import build_services;"
         "from reconcile.settings import Settings; from reconcile.budget import Unbudgeted;"
         "audit.run(build_services(Settings(), Unbudgeted()), date(2026, 3, 1))"
