@@ -39,7 +39,10 @@ class FloorBroken(Permanent):
 
 
 class StoredFailure(OutcomeUnknown):
-    """Stripe replays a server error it stored under this idempotency key: the key is used up."""
+    """Stripe keeps another answer under this idempotency key: the key is used up.
+
+    A server error, or the answer to the parameters that an earlier release of ours sent.
+    """
 
 
 class TooMuchToRead(Permanent):
@@ -391,6 +394,8 @@ def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:
             return StripeUnavailable(message, **facts)
         headers = error.headers or {}
         return (StoredFailure if _replayed(headers) else OutcomeUnknown)(message, **facts)
+    if status == 400 and told.get("type") == "idempotency_error":
+        return StoredFailure(message, **facts)
     if status == 400 and facts["code"] == "resource_missing" and facts["param"] is None:
         # "This customer has no attached payment source": no card is as good as a declined one.
         return CardDeclined(message, **(facts | {"code": "no_payment_method"}))

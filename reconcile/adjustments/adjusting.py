@@ -9,7 +9,8 @@ its own, so whoever comes next can tell what happened:
   up, and decided anew from what there is now;
 - no trace, the key is still kept: send the same call again under the same key;
 - no trace and the key is forgotten (Stripe keeps them for 24 h): it never happened;
-- a stored server error is replayed and there is no trace: a definite failure, next attempt.
+- the key is used up (by a stored server error, or by other parameters that an earlier release
+  sent) and there is no trace: a definite failure, next attempt.
 
 Raises are sent with `payment_behavior=error_if_incomplete`: a declined card answers 402 and leaves
 the subscription as it was. `pending_if_incomplete` would let the buyer authenticate within 23

@@ -12,8 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 
-from reconcile.adjustments.adjusting import MOST_ATTEMPTS, AdjustmentInFlight, intend
+from reconcile.adjustments.adjusting import (
+    MOST_ATTEMPTS,
+    AdjustmentInFlight,
+    carry_out,
+    intend,
+)
 from reconcile.errors import OutcomeUnknown, StripeKeyRefused, StripeRateLimited
 from reconcile.store import adjustments
 from tests.support.services import environment
@@ -160,6 +166,44 @@ def test_a_stored_server_error_without_a_trace_is_a_definite_failure(
     ]
     assert len({call["idempotency_key"] for call in sent}) == 2
     assert [a.attempt for a in shop.adjustments(short)] == [2]
+    assert_charged_exactly_once(shop, short)
+
+
+def sent_by_an_earlier_release(shop: Shop, sub: str) -> None:
+    """The pending adjustment, sent under its own key with other parameters than today's."""
+    (pending,) = shop.adjustments(sub)
+    (raised,) = pending.changes
+    form = {
+        "items[0][id]": raised.item_id,
+        "items[0][quantity]": raised.to_quantity,
+        "proration_behavior": "always_invoice",
+        "metadata[trueup_adjustment]": pending.id,
+    }
+    headers = {"Idempotency-Key": pending.idempotency_key}
+    shop.sandbox._answer("POST", f"/v1/subscriptions/{sub}", data=form, headers=headers)
+
+
+def test_a_key_of_other_parameters_without_a_trace_is_followed_by_the_next_one(
+    shop: Shop, short: str
+) -> None:
+    killed_at(shop, short, "after_intent")
+    shop.sandbox.control("/faults", {"kind": "server_error", **UPDATE})
+    with pytest.raises(requests.HTTPError, match="500"):
+        sent_by_an_earlier_release(shop, short)
+    shop.settle(short)
+    assert [call["status"] for call in updates(shop, short)] == [500, 400, 200]
+    assert [(a.state, a.attempt) for a in shop.adjustments(short)] == [("applied", 2)]
+    assert_charged_exactly_once(shop, short)
+
+
+def test_a_key_of_other_parameters_that_left_a_trace_was_applied(shop: Shop, short: str) -> None:
+    killed_at(shop, short, "after_intent")
+    (pending,) = shop.adjustments(short)
+    sent_by_an_earlier_release(shop, short)
+    # Of whoever looked for the trace just before it was there.
+    assert carry_out(shop.services, pending).adjustment.state == "applied"
+    assert [call["status"] for call in updates(shop, short)] == [200, 400]
+    shop.settle(short)
     assert_charged_exactly_once(shop, short)
 
 
