@@ -2,7 +2,7 @@
 
 `due_at` is the one thing that starts work: the relay pushes it on when it hints a row, a worker
 when it claims one. Whoever dies in between only lets it run out. The database's clock decides.
-Locks on several rows are always taken in the order of their ids, as the inbox's way in does.
+Locks on several rows are always taken in the order of their ids' bytes, as the inbox's way in does.
 
 A batch is what `claim` returned: the newest event first. Whatever becomes of a batch is recorded on
 the newest; the others were handled with it and say so in `superseded_by` (Law 5). A request of our
@@ -23,6 +23,9 @@ from reconcile.tables import events
 
 # One claim reads at most this many rows; a key with more is claimed again.
 CLAIM_LIMIT = 1000
+
+# As Python sorts them for the inbox's way in; the database's own collation is another order.
+_BY_BYTES = events.c.id.collate("C")
 
 # What is due later than any hint or lease lasts was dated ahead on purpose.
 _SOON = timedelta(minutes=5)
@@ -83,7 +86,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
             events.c.state == "pending",
             soon | events.c.error_class.is_not(None),
         )
-        .order_by(events.c.id)
+        .order_by(_BY_BYTES)
         .limit(CLAIM_LIMIT)
         .with_for_update()
     ).all()
@@ -189,7 +192,7 @@ def bury(session: Session, batch: Sequence[ClaimedEvent], *, error: Classified) 
 def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     """Make all of it due now, for another worker; the try is not counted."""
     ids = [event.id for event in batch]
-    locked = select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id)
+    locked = select(events.c.id).where(events.c.id.in_(ids)).order_by(_BY_BYTES)
     session.execute(locked.with_for_update())
     session.execute(
         update(events)
@@ -221,7 +224,7 @@ def _record(
     others = [each.id for each in batch if each.id not in told]
     if len(batch) > 1:
         locked = select(events.c.id).where(events.c.id.in_([*told, *others]))
-        session.execute(locked.order_by(events.c.id).with_for_update())
+        session.execute(locked.order_by(_BY_BYTES).with_for_update())
     if others:
         session.execute(
             update(events)

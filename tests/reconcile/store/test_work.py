@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile.errors import Classified, ErrorClass
@@ -236,6 +237,25 @@ def test_a_busy_key_is_looked_at_again_soon_but_its_leased_rows_are_left(
         assert the_event(session, hinted).due_at < ahead(seconds=2)
         assert the_event(session, leased).due_at > ahead(seconds=10)
         assert the_event(session, dated).due_at > ahead(days=2)
+
+
+@pytest.mark.parametrize("record", [finish, retry, bury, store.give_back])
+def test_rows_are_locked_in_the_order_in_which_the_receiver_writes_them(
+    sessions: Sessions, record: Callable[[Session, list[store.ClaimedEvent]], None]
+) -> None:
+    """Byte by byte: most databases sort texts for people, and would wait for it crosswise."""
+    locking: list[str] = []
+    with sessions.begin() as session:
+        an_event(session, id="evt_a")
+        an_event(session, id="evt_B")
+        listen(
+            session.connection(),
+            "before_cursor_execute",
+            lambda *told: locking.extend([told[2]] if "FOR UPDATE" in told[2] else []),
+        )
+        record(session, store.claim(session, "sub:sub_1", lease=LEASE))
+    assert len(locking) == 2
+    assert all('ORDER BY events.id COLLATE "C"' in statement for statement in locking)
 
 
 def test_pruning_takes_old_finished_events_and_no_dead_letter(sessions: Sessions) -> None:
