@@ -30,17 +30,26 @@ AGAIN = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What runs once a night, from which hour; `run` returns how it ended."""
+    """What runs once a night, from which hour; `run` returns how it ended.
+
+    One that `writes` is not done by a dry run of the night.
+    """
 
     name: str
     at: time
     run: Callable[[Services, date], str]
+    writes: bool = False
 
 
 def tasks(settings: Settings) -> tuple[Task, ...]:
     """Return all tasks, in the order they run when several are due."""
     return (
-        Task("nightly", settings.nightly_at, lambda s, night: nightly.run(s, night).state),
+        Task(
+            nightly.TASK,
+            settings.nightly_at,
+            lambda s, night: nightly.run(s, night).state,
+            writes=settings.nightly_writes,
+        ),
         Task(audit.TASK, settings.gap_audit_at, lambda s, night: audit.run(s, night).state),
         Task(prune.TASK, settings.gap_audit_at, lambda s, night: prune.run(s, night).state),
     )
@@ -87,7 +96,8 @@ class Schedule:
             last = runs.latest(session, task.name, until=moment.date())
         if last is None:
             return moment.date() if moment >= self._began_at else None
-        over = last.night == moment.date() and last.state == "done"
+        dry = task.writes and not last.writes
+        over = last.night == moment.date() and last.state == "done" and not dry
         return None if over else moment.date()
 
     def _look_at(self, task: Task) -> None:

@@ -111,6 +111,17 @@ def test_a_night_is_over_only_when_it_is_done(
     assert Schedule(services, (task,)).due(task) == due
 
 
+@pytest.mark.parametrize(("may_write", "due"), [(True, NOON.date()), (False, None)])
+def test_a_dry_run_is_not_the_night_that_may_write(
+    services: Services, may_write: bool, due: date | None
+) -> None:
+    """A person looked before the hour struck; the repair is still to come."""
+    ran(services, NOON.date())
+    settings = services.settings.model_copy(update={"nightly_writes": may_write})
+    (nightly,) = (task for task in tasks(settings) if task.name == "nightly")
+    assert Schedule(services, (nightly,)).due(nightly) == due
+
+
 def test_a_night_ahead_of_the_clock_does_not_stop_the_ones_before_it(services: Services) -> None:
     """A clock that was wrong once, or a person's date: the schedule must not wait for years."""
     ran(services, date(2026, 3, 4))
