@@ -16,7 +16,7 @@ from reconcile.adjustments.preparing import prepare
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import RetryLater
-from reconcile.members.joining import Done, Outcome, join, locked, room_of, unfit
+from reconcile.members.joining import REMOVED, Done, Outcome, join, locked, room_of, unfit
 from reconcile.members.room import pool_subscription, room_for, seat_taken
 from reconcile.policy.activation import ActivationFacts, Allow, Raise, decide_activation
 from reconcile.policy.values import Change, Proration, Refuse
@@ -114,7 +114,7 @@ def _raises(
     rules = services.catalog.plan(organization.plan).rules
     for each in waiting.of_organization(session, organization.id):
         member = roster_store.member(session, organization.id, each.member_id)
-        why_not = unfit(session, services, organization, member) if member else _gone()
+        why_not = unfit(session, services, organization, member) if member else REMOVED
         if why_not:
             _answer(session, why_not, each)
         elif member:
@@ -151,10 +151,6 @@ def _most(known: ActivationFacts, wanting: int) -> tuple[int, Allow | Raise | No
             return count, decided, refused
         refused = decided
     return 0, None, refused
-
-
-def _gone() -> Refuse:
-    return Refuse(code="removed", message="The member was removed")
 
 
 def _answer(session: Session, outcome: Outcome, *asked: Waiting) -> None:

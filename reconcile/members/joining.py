@@ -21,6 +21,8 @@ from reconcile.store.roster import Member, Organization
 
 log = structlog.get_logger()
 
+REMOVED = Refuse(code="removed", message="The member was removed", remedies=("invite them again",))
+
 
 class RosterIsTheHosts(Permanent):
     """Members are counted from the host's view, so they are changed there."""
@@ -74,9 +76,7 @@ def unfit(
     if member.status == "active":
         return Done(line="active already")
     if member.status == "removed":
-        return Refuse(
-            code="removed", message="The member was removed", remedies=("invite them again",)
-        )
+        return REMOVED
     if role is None or (role.seat_types and member.seat_type not in role.seat_types):
         return Refuse(
             code="seat_type_not_allowed",

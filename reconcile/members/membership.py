@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 from sqlalchemy.orm import Session
 
-from reconcile.members.joining import Done, NoSuchMember, Outcome, locked, tell_change
+from reconcile.members.joining import REMOVED, Done, NoSuchMember, Outcome, locked, tell_change
 from reconcile.members.room import room_for
 from reconcile.policy.activation import decide_activation
 from reconcile.policy.roles import (
@@ -51,6 +51,8 @@ def _leave(
         organization, member = locked(session, services, organization_id, member_id)
         if member.status == status:
             return Done(line=f"{status} already")
+        if member.status == "removed":
+            return REMOVED
         rules = services.catalog.plan(organization.plan).rules
         refused = decide_departure(
             rules, _facts(member), other_active_admins=_other_admins(session, rules, member)

@@ -135,6 +135,14 @@ def test_revoking_an_invite_frees_nothing(services: Services) -> None:
         assert services.roster.counts(session, "org_1").of("sales_rep") == 1
 
 
+def test_blocking_brings_nobody_back_who_was_removed(services: Services) -> None:
+    """What is blocked can be unblocked: the way back from a removal is an invite."""
+    team(services, "ada")
+    membership.remove(services, "org_1", "mia", actor="ada")
+    assert code(membership.block(services, "org_1", "mia", actor="ada")) == "removed"
+    assert now(services, "mia") == ("member", "base", "removed")
+
+
 def test_at_least_one_active_admin_remains(services: Services) -> None:
     team(services, "ann", "bob")
     assert isinstance(membership.block(services, "org_1", "ann", actor="api"), Done)
