@@ -389,13 +389,12 @@ def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:
         return StripeRateLimited(message, **facts)
     if status in (401, 403):
         return StripeKeyRefused(message, **facts)
-    if status is None or status >= 500 or status == 409:
+    other_parameters = status == 400 and told.get("type") == "idempotency_error"
+    if status is None or status >= 500 or status == 409 or other_parameters:
         if not writes:
             return StripeUnavailable(message, **facts)
-        headers = error.headers or {}
-        return (StoredFailure if _replayed(headers) else OutcomeUnknown)(message, **facts)
-    if status == 400 and told.get("type") == "idempotency_error":
-        return StoredFailure(message, **facts)
+        used_up = other_parameters or _replayed(error.headers or {})
+        return (StoredFailure if used_up else OutcomeUnknown)(message, **facts)
     if status == 400 and facts["code"] == "resource_missing" and facts["param"] is None:
         # "This customer has no attached payment source": no card is as good as a declined one.
         return CardDeclined(message, **(facts | {"code": "no_payment_method"}))
