@@ -17,7 +17,7 @@ from reconcile.adjustments import adjusting, preparing, renewals, spacing
 from reconcile.adjustments.quote import Case, Confirmation, Preview, fingerprint_of, plain, quote
 from reconcile.database import exclusive
 from reconcile.errors import StripeRejected
-from reconcile.policy.seat_change import ChangeFacts, Wanted, decide_change
+from reconcile.policy.seat_change import ChangeFacts, Wanted, decide_change, refuse_by_plan
 from reconcile.policy.values import Change, Keep, Refuse
 from reconcile.services import Services
 from reconcile.store import adjustments, inbox, subscriptions
@@ -47,6 +47,8 @@ def preview(
 ) -> Preview | Keep | Refuse:
     """Return what the change would do to the minor unit, Keep when Stripe need not change, or why
     it may not happen. Writes nothing to Stripe."""
+    if refused := _not_by_plan(services, organization_id, wanted):
+        return refused
     case = _read(services, organization_id)
     if isinstance(case, Refuse):
         return case
@@ -70,6 +72,8 @@ def apply(
     Raises RetryLater kinds when Stripe's answer is unknown: the change is then finished or given up
     by a worker, exactly once either way.
     """
+    if refused := _not_by_plan(services, organization_id, wanted):
+        return refused
     found = _only_subscription(services, organization_id)
     if isinstance(found, Refuse):
         return found
@@ -201,6 +205,16 @@ def _read(services: Services, organization_id: str) -> Case | Refuse:
             schedule_managed=known.schedule_managed,
         ),
     )
+
+
+def _not_by_plan(services: Services, organization_id: str, wanted: Wanted) -> Refuse | None:
+    """Say what the plan says before any subscription is looked for: one of own seats has many, and
+    one of included seats none with seats, and neither is to be mended."""
+    with services.sessions() as session:
+        organization = roster_store.organization(session, organization_id)
+    if organization is None:
+        return None
+    return refuse_by_plan(services.catalog.plan(organization.plan).rules, wanted)
 
 
 def _only_subscription(services: Services, organization_id: str) -> str | Refuse:

@@ -142,8 +142,9 @@ def _charge(facts: ChangeFacts, *, at_once: bool) -> Proration:
     return Proration.CHARGE_NOW if at_once else Proration.NEXT_INVOICE
 
 
-def _not_theirs(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
-    policy = facts.rules.policy
+def refuse_by_plan(rules: PlanRules, wanted: Wanted) -> Refuse | None:
+    """Return why the plan lets nobody make such a change, whatever is bought; or None."""
+    policy = rules.policy
     if policy == SeatPolicy.INCLUDED:
         return Refuse(
             code="included",
@@ -176,6 +177,10 @@ def _not_theirs(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
             remedies=("add or remove members",),
         )
     return None
+
+
+def _not_theirs(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
+    return refuse_by_plan(facts.rules, wanted)
 
 
 def _not_now(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
