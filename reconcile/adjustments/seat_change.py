@@ -47,9 +47,7 @@ def preview(
 ) -> Preview | Keep | Refuse:
     """Return what the change would do to the minor unit, Keep when Stripe need not change, or why
     it may not happen. Writes nothing to Stripe."""
-    if refused := _not_by_plan(services, organization_id, wanted):
-        return refused
-    case = _read(services, organization_id)
+    case = _read(services, organization_id, wanted)
     if isinstance(case, Refuse):
         return case
     change = _decide(services, case, wanted)
@@ -72,9 +70,7 @@ def apply(
     Raises RetryLater kinds when Stripe's answer is unknown: the change is then finished or given up
     by a worker, exactly once either way.
     """
-    if refused := _not_by_plan(services, organization_id, wanted):
-        return refused
-    found = _only_subscription(services, organization_id)
+    found = _only_subscription(services, organization_id, wanted)
     if isinstance(found, Refuse):
         return found
     with _locked(services, found) as mine:
@@ -84,7 +80,7 @@ def apply(
             pending = adjustments.pending(session, found)
         if pending:
             adjusting.resume(services, pending)
-        case = _read(services, organization_id)
+        case = _read(services, organization_id, wanted)
         if isinstance(case, Refuse):
             return case
         change = _decide(services, case, wanted)
@@ -178,9 +174,9 @@ def _only_moves(
     return Applied(line=f"{len(wanted.moves)} moved, nothing to change in Stripe")
 
 
-def _read(services: Services, organization_id: str) -> Case | Refuse:
+def _read(services: Services, organization_id: str, wanted: Wanted) -> Case | Refuse:
     """Fetch the organization's one subscription, record it, and gather the facts."""
-    found = _only_subscription(services, organization_id)
+    found = _only_subscription(services, organization_id, wanted)
     if isinstance(found, Refuse):
         return found
     seen = seeing.fetched(services, found)
@@ -207,18 +203,15 @@ def _read(services: Services, organization_id: str) -> Case | Refuse:
     )
 
 
-def _not_by_plan(services: Services, organization_id: str, wanted: Wanted) -> Refuse | None:
-    """Say what the plan says before any subscription is looked for: one of own seats has many, and
-    one of included seats none with seats, and neither is to be mended."""
+def _only_subscription(services: Services, organization_id: str, wanted: Wanted) -> str | Refuse:
+    # The plan is asked first: one of own seats has many subscriptions, one of included seats none
+    # with seats, and neither is to be mended.
     with services.sessions() as session:
         organization = roster_store.organization(session, organization_id)
-    if organization is None:
-        return None
-    return refuse_by_plan(services.catalog.plan(organization.plan).rules, wanted)
-
-
-def _only_subscription(services: Services, organization_id: str) -> str | Refuse:
-    with services.sessions() as session:
+        if organization:
+            rules = services.catalog.plan(organization.plan).rules
+            if refused := refuse_by_plan(rules, wanted):
+                return refused
         held = subscriptions.of_organization(session, organization_id)
         with_seats = [each.id for each in held if subscriptions.seats_of(session, each.id)]
     if len(with_seats) == 1:
