@@ -8,19 +8,21 @@ Stripe offers no "from the next period on" for a quantity. Weighed:
 - `none` in the last hour of the period: nothing is billed or credited, the renewal invoice has the
   new quantity, and the hour of unused seats is worth nothing to anyone. This is done.
 
-The hour is kept by an inbox row that comes due then. When nobody was there in that hour, what was
-planned is made good: lowered with the proration date at the start of the new period, which credits
-the whole difference.
+The hour is kept by an inbox row that comes due then, and stays while an unpaid invoice or the like
+holds the lowering back. When that hour passed without it, or nobody was there, it is made good:
+lowered with the proration date at the start of the new period, which credits the whole difference.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from reconcile.adjustments.preparing import now_of
-from reconcile.policy.values import Change, Proration
+from reconcile.policy.values import Change, Proration, SeatPolicy
 from reconcile.services import Services
 from reconcile.store import renewals as store
-from reconcile.store import subscriptions
+from reconcile.store import roster, subscriptions
 from reconcile.stripe_shapes import StripeSubscription
 
 LAST_HOUR = timedelta(hours=1)
@@ -46,7 +48,7 @@ def plan(
     if start is None or end is None or now >= end - LAST_HOUR:
         return Due(line=change.reason, change=change)
     with services.sessions() as session:
-        missed = store.planned_before(session, subscription.id, start)
+        missed = store.planned_until(session, subscription.id, start)
         seats = subscriptions.seats_of(session, subscription.id)
     late = {
         seat_type: max(wanted, missed[seat_type])
@@ -73,6 +75,34 @@ def plan(
                 due_at=services.clock() + (end - LAST_HOUR - now),
             )
     return Due(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+
+
+def lowering_waits(services: Services, subscription: StripeSubscription) -> bool:
+    """Return whether a planned lowering is due, still wanted, and not made."""
+    start, end = subscription.period_start, subscription.period_end
+    if start is None or end is None:
+        return False
+    with services.sessions() as session:
+        planned = store.planned_until(session, subscription.id, end)
+        if not planned or not _follows(session, services, subscription.id):
+            return False
+        missed = store.planned_until(session, subscription.id, start)
+        seats = subscriptions.seats_of(session, subscription.id)
+    due = planned if now_of(services, subscription) >= end - LAST_HOUR else missed
+    return any(
+        max(wanted, seats[seat_type].active_seen or 0) < (seats[seat_type].stripe_quantity or 0)
+        for seat_type, wanted in due.items()
+        if seat_type in seats
+    )
+
+
+def _follows(session: Session, services: Services, subscription_id: str) -> bool:
+    """Return whether the plan still follows its members: it may be another one by now."""
+    held = subscriptions.held(session, subscription_id)
+    organization = roster.organization(session, held.organization_id) if held else None
+    if organization is None:
+        return False
+    return services.catalog.plan(organization.plan).rules.policy == SeatPolicy.FOLLOW
 
 
 def approve(services: Services, subscription: StripeSubscription, change: Change) -> datetime:

@@ -39,7 +39,7 @@ from reconcile.stripe_shapes import StripeSubscription
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_SOME_TIME = timedelta(minutes=15)
-LOOK_FOR_APPROVED = timedelta(hours=1)
+LOOK_FOR_PLANNED = timedelta(hours=1)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
 _CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
@@ -79,9 +79,9 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     except StripeGone:
         return _gone(course, held)
     settled = _in_rounds(course, seen)
-    if writes and settled.again_at is None and _approved_waits(services, seen.subscription):
-        # What holds it back passes: an unpaid invoice, a declined card. It stays approved.
-        return replace(settled, again_at=services.clock() + LOOK_FOR_APPROVED)
+    if writes and settled.again_at is None and _planned_waits(services, seen.subscription):
+        # What holds it back passes: an unpaid invoice, a declined card. It stays planned.
+        return replace(settled, again_at=services.clock() + LOOK_FOR_PLANNED)
     return settled
 
 
@@ -114,10 +114,12 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
     return course.ended("it keeps changing in Stripe", again_at=again_at)
 
 
-def _approved_waits(services: Services, subscription: StripeSubscription) -> bool:
-    """Return whether a contract's approved change is due and not made (A6)."""
-    over = subscription.status in subscriptions.ENDED
-    return not over and renewals.approved(services, subscription) is not None
+def _planned_waits(services: Services, subscription: StripeSubscription) -> bool:
+    """Return whether an approved change (A6) or a planned lowering is due and not made."""
+    return subscription.status not in subscriptions.ENDED and (
+        renewals.approved(services, subscription) is not None
+        or renewals.lowering_waits(services, subscription)
+    )
 
 
 def _finish_what_was_begun(course: Course) -> None:

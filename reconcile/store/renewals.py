@@ -89,14 +89,12 @@ def _plan(
     )
 
 
-def planned_before(
-    session: Session, subscription_id: str, period_start: datetime
-) -> dict[str, int]:
-    """Return the quantities planned for a renewal that has passed without them; empty if none."""
+def planned_until(session: Session, subscription_id: str, moment: datetime) -> dict[str, int]:
+    """Return the quantities planned for a renewal up to then, and not made; empty if none."""
     planned: dict[str, int] = {}
     for row in _waiting(session, subscription_id, LOWER):
         payload = orjson.loads(row.payload)
-        if payload["period_end"] <= int(period_start.timestamp()):
+        if payload["period_end"] <= int(moment.timestamp()):
             planned |= payload["quantities"]
     return planned
 

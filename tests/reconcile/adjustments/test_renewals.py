@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import func, update
 
 from reconcile.adjustments import seat_change
 from reconcile.adjustments.quote import Preview
 from reconcile.adjustments.seat_change import Applied
 from reconcile.policy.seat_change import Requester, Wanted
+from reconcile.settling.work import Ended, WorkReport, work_off
+from reconcile.tables import events
 from tests.support.shop import Shop
 
 HOUR_S = 3600
@@ -105,6 +108,69 @@ def test_a_raise_is_prorated_by_the_subscriptions_own_clock(
     (raised,) = shop.invoices(team, "subscription_update")
     assert abs(raised["total"] - 2 * 1500 // 2) <= 2
     assert shop.findings(team) == set()
+
+
+def in_its_hour(shop: Shop, sub: str) -> WorkReport:
+    """Work off what waits for the subscription, due by now."""
+    with shop.services.sessions.begin() as session:
+        session.execute(update(events).where(events.c.state == "pending").values(due_at=func.now()))
+    return work_off(shop.services, f"sub:{sub}")
+
+
+def past_due(shop: Shop, sub: str, member: int) -> str:
+    """A person adds seats in the dashboard, and the card is declined; returns the customer."""
+    customer = str(shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"])
+    shop.sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
+    shop.edit(
+        sub,
+        "member",
+        member,
+        payment_behavior="allow_incomplete",
+        proration_behavior="always_invoice",
+    )
+    assert shop.sandbox.get(f"/v1/subscriptions/{sub}")["status"] == "past_due"
+    return customer
+
+
+def paid(shop: Shop, sub: str, customer: str) -> None:
+    """The card is fine again, and what is open is paid."""
+    shop.sandbox.control("/declines", {"customer": customer, "code": None})
+    for invoice in shop.invoices(sub):
+        if invoice["status"] == "open":
+            shop.sandbox.post(f"/v1/invoices/{invoice['id']}/pay")
+    assert shop.sandbox.get(f"/v1/subscriptions/{sub}")["status"] == "active"
+
+
+def test_past_due_in_the_last_hour_it_is_credited_from_the_start_of_the_next_period(
+    shop: Shop, clock: str, team: str
+) -> None:
+    end = period_end(shop, team)
+    advance(shop, clock, end - 24 * HOUR_S)
+    customer = past_due(shop, team, 20)
+    advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.POSTPONED
+    advance(shop, clock, end + 2 * HOUR_S)
+    assert in_its_hour(shop, team).ended == Ended.POSTPONED
+    assert shop.quantities(team) == {"member": 20}
+    paid(shop, team, customer)
+    made = in_its_hour(shop, team)
+    assert made.ended == Ended.DONE
+    assert "the renewal was missed" in made.line
+    assert shop.quantities(team) == {"member": 3}
+    credit = shop.invoices(team, "subscription_update")[-1]
+    assert credit["total"] == -17 * 1500
+    assert in_its_hour(shop, team).ended == Ended.NOTHING_DUE
+
+
+def test_past_due_in_the_last_hour_who_came_back_is_not_waited_for(
+    shop: Shop, clock: str, team: str
+) -> None:
+    end = period_end(shop, team)
+    advance(shop, clock, end - 24 * HOUR_S)
+    past_due(shop, team, 20)
+    advance(shop, clock, end - HOUR_S // 2)
+    shop.activate("org_1", "member", 20)
+    assert in_its_hour(shop, team).ended == Ended.DONE
 
 
 MONTHLY_CONTRACT = Wanted(
