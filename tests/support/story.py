@@ -115,6 +115,11 @@ class Story:
         path = f"/v1/test_helpers/test_clocks/{self.clock}/advance"
         self.shop.sandbox.post(path, {"frozen_time": to})
 
+    def wait(self, seconds: int) -> None:
+        """Let so much time pass in Stripe."""
+        clock = self.shop.sandbox.get(f"/v1/test_helpers/test_clocks/{self.clock}")
+        self.advance(int(clock["frozen_time"]) + seconds)
+
     def period_end(self, subscription_id: str) -> int:
         """When the current period of the subscription ends."""
         found = self.shop.sandbox.get(f"/v1/subscriptions/{subscription_id}")
