@@ -55,6 +55,7 @@ WORK = partial(work_off, settle=keep)
 def in_fork(services: Services, work_key: str) -> WorkReport:
     """Work in RQ's child: connections of the parent are not its own."""
     services.engine.dispose(close=False)
+    services.sessions.kw["bind"].dispose(close=False)
     return WORK(services, work_key)
 
 

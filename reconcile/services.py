@@ -27,17 +27,24 @@ class Services:
     stripe: StripeApi
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+        self.sessions.kw["bind"].dispose()
+        self.roster.close()
+
 
 def build_services(settings: Settings, budget: Budget) -> Services:
     """Return the services of one process. Raises the catalog's errors; connects to nothing yet."""
     catalog = load_catalog(settings.catalog_path)
-    engine = build_engine(settings.database_url)
     return Services(
         settings=settings,
         catalog=catalog,
         roster=build_roster(settings, catalog),
-        engine=engine,
-        sessions=build_sessions(engine),
+        # Locks have a pool of their own: who holds one always finds a connection to work with, and
+        # many threads that hold one each cannot wait for each other's.
+        engine=build_engine(settings.database_url),
+        sessions=build_sessions(build_engine(settings.database_url)),
         stripe=StripeApi(settings, budget),
     )
 
@@ -55,6 +62,6 @@ def open_services(settings: Settings, budget: Budget) -> Services:
     try:
         catalog = services.catalog.resolved(services.stripe.price_ids(wanted))
     except BaseException:
-        services.engine.dispose()
+        services.close()
         raise
     return replace(services, catalog=catalog, roster=replace(services.roster, catalog=catalog))

@@ -113,7 +113,7 @@ def run_worker(
         logger.warning("the queue's server is away", error=str(error))
         raise SystemExit(1) from None
     finally:
-        services.engine.dispose()
+        services.close()
     logger.info("worker ended")
 
 

@@ -136,4 +136,4 @@ def main(settings: Settings) -> None:
     except ShuttingDown:
         structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
     finally:
-        services.engine.dispose()
+        services.close()

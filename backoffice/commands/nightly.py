@@ -49,7 +49,7 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
                 ),
             )
     finally:
-        services.engine.dispose()
+        services.close()
     if as_json:
         click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
     else:

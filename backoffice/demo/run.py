@@ -106,7 +106,7 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
         demo_settings = _settings_of(env | {f"{PREFIX}LOG_LEVEL": "error"})
         log.configure(demo_settings)
         services = open_services(demo_settings, SharedBudget(demo_settings))
-        stack.callback(services.engine.dispose)
+        stack.callback(services.close)
         yield Stage(
             console=console,
             home=home,

@@ -243,12 +243,17 @@ def missing(session: Session, event_ids: Sequence[str]) -> set[str]:
 
 
 def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
-    """Delete up to `limit` events finished before then and return how many; dead letters stay."""
+    """Delete up to `limit` events finished before then and return how many.
+
+    Dead letters stay until a person acts, and our own requests for good: they are the record of who
+    asked for what (A3, A7, B9).
+    """
     old = (
         select(events.c.id)
         .where(
             events.c.finished_at < func.now() - older_than,
             events.c.state.in_(["done", "ignored", "superseded"]),
+            events.c.kind != "request",
         )
         .order_by(events.c.finished_at)
         .limit(limit)

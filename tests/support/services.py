@@ -15,7 +15,7 @@ def running_services(settings: Settings) -> Iterator[Services]:
     try:
         yield services
     finally:
-        services.engine.dispose()
+        services.close()
 
 
 def environment(settings: Settings) -> dict[str, str]:

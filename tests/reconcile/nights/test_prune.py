@@ -34,6 +34,8 @@ def test_old_finished_events_go_in_batches(
             an_event(session, state="dead", finished_at=old),
             an_event(session, state="done", finished_at=old + timedelta(days=2)),
             an_event(session, received_at=old),
+            # The record of who asked for what.
+            an_event(session, source="request", kind="request", state="done", finished_at=old),
         }
     assert prune.run(services, NIGHT).report == {"deleted": 5}
     with services.sessions() as session:
