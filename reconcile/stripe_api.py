@@ -16,16 +16,11 @@ import stripe
 from reconcile import stripe_shapes as shapes
 from reconcile.budget import Budget
 from reconcile.errors import (
-    CardDeclined,
-    OutcomeUnknown,
     Permanent,
-    StripeGone,
-    StripeKeyRefused,
     StripeRateLimited,
-    StripeRejected,
-    StripeUnavailable,
 )
 from reconcile.settings import STRIPE_API_VERSION, Settings
+from reconcile.stripe_errors import concerns_everyone, replayed, translated
 from reconcile.stripe_shapes import InvoiceLine, Json, StripeInvoice, StripeSubscription
 from reconcile.stripe_transport import Transport, read_body
 
@@ -36,13 +31,6 @@ CONNECT_TIMEOUT_S = 5.0
 
 class FloorBroken(Permanent):
     """A quantity below the active count was about to be written to Stripe; nothing was sent."""
-
-
-class StoredFailure(OutcomeUnknown):
-    """Stripe keeps another answer under this idempotency key: the key is used up.
-
-    A server error, or the answer to the parameters that an earlier release of ours sent.
-    """
 
 
 class TooMuchToRead(Permanent):
@@ -320,10 +308,10 @@ class StripeApi:
         try:
             response = self._client.raw_request(method, path, **params, **options)
         except stripe.StripeError as error:
-            translated = _translated(error, writes=idempotency_key is not None)
-            if isinstance(translated, StripeRateLimited) and _concerns_everyone(error):
-                self._budget.slow_down(translated.retry_after_s)
-            raise translated from error
+            ours = translated(error, writes=idempotency_key is not None)
+            if isinstance(ours, StripeRateLimited) and concerns_everyone(error):
+                self._budget.slow_down(ours.retry_after_s)
+            raise ours from error
         try:
             return read_body(response.headers), _Answer.of(response.headers)
         except ValueError as error:
@@ -344,11 +332,7 @@ class _Answer:
             at = parsedate_to_datetime(headers["date"])
         except (KeyError, ValueError):
             at = datetime.now(UTC)
-        return cls(at, headers.get("request-id"), _replayed(headers))
-
-
-def _replayed(headers: Mapping[str, str]) -> bool:
-    return (headers.get("idempotent-replayed") or "").lower() == "true"
+        return cls(at, headers.get("request-id"), replayed(headers))
 
 
 def _item_params(item: ItemUpdate) -> dict[str, Any]:
@@ -358,45 +342,3 @@ def _item_params(item: ItemUpdate) -> dict[str, Any]:
     if item.price_id:
         params["price"] = item.price_id
     return params
-
-
-def _concerns_everyone(error: stripe.StripeError) -> bool:
-    """Whether a 429 is about the account's calls, not about one object that is busy.
-
-    https://docs.stripe.com/rate-limits, `Stripe-Rate-Limited-Reason`
-    """
-    reason = (error.headers or {}).get("stripe-rate-limited-reason", "")
-    return reason.startswith(("global-", "endpoint-"))
-
-
-def _translated(error: stripe.StripeError, *, writes: bool) -> Exception:
-    """Return our own error for one of Stripe's, told by the HTTP status.
-
-    The body names no class reliably: a 409 is an APIError, a 402 need not be about a card.
-    """
-    body = error.json_body if isinstance(error.json_body, Mapping) else {}
-    told = body.get("error")
-    told = told if isinstance(told, Mapping) else {}
-    status = error.http_status
-    message = str(told.get("message") or error.user_message or "")
-    facts: dict[str, Any] = {
-        "code": told.get("decline_code") or told.get("code"),
-        "param": told.get("param"),
-        "http_status": status,
-        "request_id": error.request_id,
-    }
-    if status == 429:
-        return StripeRateLimited(message, **facts)
-    if status in (401, 403):
-        return StripeKeyRefused(message, **facts)
-    other_parameters = status == 400 and told.get("type") == "idempotency_error"
-    if status is None or status >= 500 or status == 409 or other_parameters:
-        if not writes:
-            return StripeUnavailable(message, **facts)
-        used_up = other_parameters or _replayed(error.headers or {})
-        return (StoredFailure if used_up else OutcomeUnknown)(message, **facts)
-    if status == 400 and facts["code"] == "resource_missing" and facts["param"] is None:
-        # "This customer has no attached payment source": no card is as good as a declined one.
-        return CardDeclined(message, **(facts | {"code": "no_payment_method"}))
-    known: dict[int, type[StripeRejected]] = {402: CardDeclined, 404: StripeGone}
-    return known.get(status, StripeRejected)(message, **facts)

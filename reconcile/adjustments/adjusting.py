@@ -46,7 +46,8 @@ from reconcile.store import adjustments as store
 from reconcile.store import findings, roster, subscriptions
 from reconcile.store.adjustments import Adjustment, Intent
 from reconcile.store.findings import Scope
-from reconcile.stripe_api import FloorBroken, StoredFailure
+from reconcile.stripe_api import FloorBroken
+from reconcile.stripe_errors import StoredFailure
 from reconcile.stripe_shapes import TRACE, StripeInvoice, StripeSubscription
 
 # Stripe keeps a key for at least 24 hours; an hour before that it is no longer relied on.

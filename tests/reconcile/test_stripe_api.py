@@ -4,13 +4,8 @@ import pytest
 
 from reconcile import errors
 from reconcile.budget import Unbudgeted
-from reconcile.stripe_api import (
-    FloorBroken,
-    ItemUpdate,
-    StoredFailure,
-    StripeApi,
-    SubscriptionUpdate,
-)
+from reconcile.stripe_api import FloorBroken, ItemUpdate, StripeApi, SubscriptionUpdate
+from reconcile.stripe_errors import StoredFailure
 from reconcile.stripe_shapes import total_minor
 from tests.support.shop import Shop
 
