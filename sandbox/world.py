@@ -149,6 +149,6 @@ def merged(journal: list[Entry]) -> tuple[Entry, ...]:
             ]
             if same:
                 first = result.pop(same[0])
-                entry = Entry(entry.event, first.before, entry.after)  # noqa: PLW2901
+                entry = Entry(entry.event, first.before, entry.after)  # noqa: PLW2901 - netted
         result.append(entry)
     return tuple(result)

@@ -193,7 +193,7 @@ def _killed_its_workers(services: Services, newest: ClaimedEvent) -> bool:
     before = newest.attempts - 1
     known = ErrorClass(newest.error_class) if newest.error_class else ErrorClass.RETRY
     return before > 0 and (
-        retry_delay(before, services.settings, Random(0), error_class=known) is None  # noqa: S311
+        retry_delay(before, services.settings, Random(0), error_class=known) is None  # noqa: S311 - delays
     )
 
 

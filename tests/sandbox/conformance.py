@@ -262,7 +262,7 @@ def _bind(hint: Any, owner: type) -> Any:
     if isinstance(hint, str | ForwardRef):
         return _resolve(hint, owner)
     if get_origin(hint) is Union:
-        return Union[tuple(_bind(arg, owner) for arg in get_args(hint))]  # noqa: UP007
+        return Union[tuple(_bind(arg, owner) for arg in get_args(hint))]  # noqa: UP007 - built at run time
     return hint
 
 

@@ -28,7 +28,7 @@ def main(subscription_id: str, tries: int = 100) -> None:
                     except RetryLater as error:
                         print(type(error).__name__, flush=True)  # noqa: T201 - it is what is read
                         return
-                    print(settled.line, flush=True)  # noqa: T201
+                    print(settled.line, flush=True)  # noqa: T201 - its parent reads it
                     return
             time.sleep(0.05)
 
