@@ -10,7 +10,7 @@ RUN python -m venv /opt/trueup \
  && python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes --requirement requirements-embedded.lock
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE catalog.example.toml ./
 COPY backoffice backoffice
 COPY migrations migrations
 COPY reconcile reconcile

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from backoffice.commands.explain import read_settings
 from backoffice.demo.buyer import API_KEY, Buyer
 from backoffice.local import parts
+from backoffice.local.example import example_catalog
 from backoffice.local.network import free_port
 from backoffice.local.processes import Command, Process
 from backoffice.local.servers import Servers, local_servers
 from backoffice.local.supervisor import Supervisor
 from reconcile.catalog import load_catalog
 from reconcile.settings import PREFIX, STRIPE_API_VERSION, Settings
-
-EXAMPLE_CATALOG = Path("catalog.example.toml")
 
 
 @click.command()
@@ -48,9 +46,9 @@ def up(port: int, workers: int) -> None:
             supervisor = Supervisor(processes, servers=running, tell=console.print)
             supervisor.start()
             try:
-                console.print(_overview(settings, env, port, [*running, *processes]))
-                console.print("For `trueup` in another shell:")
-                console.print("\n".join(parts.exports(env)), soft_wrap=True, markup=False)
+                overview = _overview(settings, env, port, [*running, *processes])
+                told = [*overview, "For `trueup` in another shell:", *parts.exports(env)]
+                console.print("\n".join(told), soft_wrap=True, markup=False)
                 supervisor.watch(stop)
             finally:
                 console.print("stopping")
@@ -79,8 +77,8 @@ def _environment(
         return parts.environment(servers, metrics_listen="")
     _, url = sandbox
     catalog = settings.catalog_path
-    if not catalog.exists() and EXAMPLE_CATALOG.exists():
-        catalog = EXAMPLE_CATALOG
+    if not catalog.exists() and "catalog_path" not in settings.model_fields_set:
+        catalog = example_catalog()
     account = Buyer(url)
     account.create_prices(load_catalog(catalog))
     endpoint = account.post(
@@ -110,13 +108,11 @@ def _commands(env: dict[str, str], port: int, workers: int) -> list[Command]:
 
 def _overview(
     settings: Settings, env: dict[str, str], port: int, processes: list[Process]
-) -> Table:
-    table = Table(
-        title="Trueup is running; Ctrl-C stops it", show_header=False, title_justify="left"
-    )
-    table.add_row("Webhooks", f"{parts.url(port)}/webhooks/stripe")
-    table.add_row("Ready?", f"{parts.url(port)}/readyz")
-    table.add_row("Stripe", env.get(f"{PREFIX}STRIPE_API_BASE", settings.stripe_api_base))
-    for process in processes:
-        table.add_row(process.command.name, f"pid {process.pid}, log {process.log}")
-    return table
+) -> list[str]:
+    """What runs where, a line each: a table would fold the urls that are there to be copied."""
+    shown = {
+        "webhooks": f"{parts.url(port)}/webhooks/stripe",
+        "ready?": f"{parts.url(port)}/readyz",
+        "Stripe": env.get(f"{PREFIX}STRIPE_API_BASE", settings.stripe_api_base),
+    } | {one.command.name: f"pid {one.pid}, log {one.log}" for one in processes}
+    return ["Trueup is running; Ctrl-C stops it", *parts.listed(shown)]

@@ -12,12 +12,12 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from backoffice.demo import accidents, activations, curtain, night, purchase, saves
 from backoffice.demo.buyer import API_KEY, Buyer
 from backoffice.demo.stage import Stage, StuckError
 from backoffice.local import parts
+from backoffice.local.example import example_catalog
 from backoffice.local.network import free_port
 from backoffice.local.processes import Command, Process
 from backoffice.local.servers import Servers, throwaway_servers
@@ -29,7 +29,6 @@ from reconcile.services import open_services
 from reconcile.settings import PREFIX, Settings
 from worker.budget import SharedBudget
 
-CATALOG = Path(__file__).parents[2] / "catalog.example.toml"
 WIDTH_OF_A_LOG = 132
 CHAPTERS: tuple[Callable[[Stage], None], ...] = (
     purchase.play,
@@ -90,7 +89,7 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
         stack.callback(sandbox.stop)
         sandbox.wait_ready()
         buyer = Buyer(parts.url(sandbox_port))
-        buyer.create_prices(load_catalog(CATALOG))
+        buyer.create_prices(load_catalog(example_catalog()))
         endpoint = buyer.post(
             "/v1/webhook_endpoints",
             url=f"{parts.url(door_port)}/webhooks/stripe",
@@ -127,7 +126,7 @@ def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, st
         "stripe_api_key": API_KEY,
         "stripe_api_base": stripe_url,
         "webhook_secrets": f"demo={secret}",
-        "catalog_path": str(CATALOG),
+        "catalog_path": str(example_catalog()),
         "hint_lease_s": "3",
         "relay_poll_s": "0.05",
         "retry_base_s": "0.5",
@@ -177,14 +176,17 @@ def _settings_of(env: dict[str, str]) -> Settings:
 
 def _leave_running(stage: Stage) -> None:
     """Say how to look around, and wait for Ctrl-C."""
-    table = Table(title="Still running; Ctrl-C stops it", show_header=False, title_justify="left")
-    table.add_row("Stripe (sandbox)", f"{stage.buyer.url}  key {API_KEY}")
-    table.add_row("Stripe's calls", f"curl {stage.buyer.url}/_sandbox/calls")
-    for name, process in stage.processes.items():
-        table.add_row(name, f"pid {process.pid}, log {process.log}")
-    stage.console.print(table, soft_wrap=True)
-    stage.console.print("For `trueup` in another shell:")
-    stage.console.print("\n".join(parts.exports(stage.env)), soft_wrap=True, markup=False)
+    shown = {
+        "Stripe (sandbox)": f"{stage.buyer.url}  key {API_KEY}",
+        "Stripe's calls": f"curl {stage.buyer.url}/_sandbox/calls",
+    } | {n: f"pid {p.pid}, log {p.log}" for n, p in stage.processes.items()}
+    told = [
+        "Still running; Ctrl-C stops it",
+        *parts.listed(shown),
+        "For `trueup` in another shell:",
+        *parts.exports(stage.env),
+    ]
+    stage.console.print("\n".join(told), soft_wrap=True, markup=False)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

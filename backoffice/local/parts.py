@@ -33,6 +33,12 @@ def exports(env: Mapping[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in ours.items()]
 
 
+def listed(shown: Mapping[str, str]) -> list[str]:
+    """Lines of names and what belongs to them, none folded at a terminal's width."""
+    width = max(map(len, shown))
+    return [f"  {name:<{width}}  {what}" for name, what in shown.items()]
+
+
 def receiver(env: Mapping[str, str], port: int) -> Command:
     """The public door on a loopback port."""
     return replace(

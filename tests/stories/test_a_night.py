@@ -7,24 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from reconcile.settings import Settings
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
-from tests.support.shop import Shop, opened_shop
+from tests.support.shop import Shop
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture
-def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
-    with opened_shop(settings, sandbox) as opened:
-        yield opened
 
 
 def trueup(settings: Settings, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -11,19 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from backoffice.local.servers import Servers
-from reconcile.settings import Settings
 from reconcile.settling.work import Ended, work_off
-from tests.support.sandbox import API_KEY, Sandbox
-from tests.support.shop import Shop, opened_shop
+from tests.support.sandbox import API_KEY
+from tests.support.shop import Shop
 from tests.support.stripe_events import VERSIONS, invoice, snapshot, subscription, thin
 from tests.support.webhooks import post_event
 from tests.webhooks.conftest import Receiver, running_receiver
-
-
-@pytest.fixture
-def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
-    with opened_shop(settings, sandbox) as opened:
-        yield opened
 
 
 @pytest.fixture
