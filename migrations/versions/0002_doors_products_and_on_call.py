@@ -1,4 +1,4 @@
-"""What the API, the three products and on-call need"""
+"""Doors products and on call"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -197,15 +197,15 @@ def upgrade() -> None:
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "removals",
-            sa.Text(),
+            postgresql.JSONB(astext_type=sa.Text()),
             nullable=True,
-            comment="the account manager's decision on removals, and why (A7)",
+            comment="A7, the account manager's decision: allowed, because, by",
         ),
         sa.Column(
             "change",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=True,
-            comment="none for the first record: before, after, effective, how",
+            comment="none for a record: before, after, adjustment",
         ),
         sa.Column("adjustment_id", sa.Text(), nullable=True),
         sa.Column("recorded_by", sa.Text(), nullable=False),
@@ -247,8 +247,14 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("adjustment_id", sa.Text(), nullable=True, comment="what became of it in Stripe"),
         sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("adjustment_id", sa.Text(), nullable=True),
+        sa.Column(
+            "outcome",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="the answer to whoever applies it again",
+        ),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_previews_organization_id")
         ),
@@ -348,6 +354,15 @@ def upgrade() -> None:
         unique=False,
     )
     op.add_column(
+        "adjustments",
+        sa.Column(
+            "actor",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="who asked for it: who, token_id, because; none: nobody did",
+        ),
+    )
+    op.add_column(
         "events",
         sa.Column(
             "traceparent",
@@ -360,6 +375,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("events", "traceparent")
+    op.drop_column("adjustments", "actor")
     op.drop_index("ix_credit_grants_organization_id", table_name="credit_grants")
     op.drop_table("credit_grants")
     op.drop_table("usage_signals")

@@ -76,6 +76,7 @@ adjustments = Table(
     Column("organization_id", Text, ForeignKey("organizations.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("trigger", Text, nullable=False, comment="event id, night, or actor"),
+    Column("actor", JSONB, comment="who asked for it: who, token_id, because; none: nobody did"),
     Column("reason", Text, nullable=False, comment="one line for a person"),
     Column("changes", JSONB, nullable=False, comment="seat_type, item_id, price_id, from, to"),
     Column("moves", JSONB, nullable=False, server_default="[]", comment="members who move with it"),

@@ -64,8 +64,9 @@ previews = Table(
     Column("actor", Text, nullable=False),
     created(),
     time("expires_at", nullable=False),
+    Column("adjustment_id", Text, comment="what became of it in Stripe"),
     time("applied_at"),
-    Column("adjustment_id", Text),
+    Column("outcome", JSONB, comment="the answer to whoever applies it again"),
     Index("ix_previews_organization_id", "organization_id", "created_at"),
 )
 
