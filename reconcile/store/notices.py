@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from reconcile.policy.notices import NOTICES
 from reconcile.store.inbox import add_request
 from reconcile.tables import notices
 
@@ -49,8 +50,11 @@ def add(  # noqa: PLR0913 - the values of one row, all by name
     """Add a notice and the request that delivers it; None when its type and subject were told.
 
     In the transaction of what it tells of. `subject` names the occasion, not only the thing
-    (`rev_7/reminder-2`), so that the same thing can be told of again.
+    (`rev_7/reminder-2`), so that the same thing can be told of again. The type and the fields of
+    `data` are those of `policy.notices`, as is the audience where none is given.
     """
+    kind = NOTICES[type]
+    assert not set(data or ()) - set(kind.data), f"{type} has no field {set(data or ())}"
     notice_id = f"ntc_{uuid.uuid4().hex}"
     added = session.execute(
         insert(notices)
@@ -58,7 +62,7 @@ def add(  # noqa: PLR0913 - the values of one row, all by name
             id=notice_id,
             type=type,
             organization_id=organization_id,
-            audience=audience,
+            audience=audience or kind.audience,
             subject=subject,
             summary=summary,
             data=dict(data or {}),
