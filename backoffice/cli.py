@@ -6,9 +6,13 @@ command was misused.
 """
 
 import sys
+import traceback
 from importlib import import_module
+from types import TracebackType
 
 import click
+
+from reconcile import scrub
 
 # name -> (module:command, what it does)
 COMMANDS = {
@@ -63,7 +67,7 @@ class Subcommands(click.Group):
             sentence = import_module("backoffice.commands.explain").explain(error)
             if sentence is None:
                 raise
-            raise click.ClickException(sentence) from error
+            raise click.ClickException(scrub.words(sentence)) from error
 
 
 @click.group(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,4 +81,12 @@ def trueup() -> None:
 
 def main() -> None:
     """Entry point of the installed script."""
+    sys.excepthook = _show_traceback
     sys.exit(trueup(prog_name="trueup"))
+
+
+def _show_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A defect's traceback may be pasted anywhere, so it holds no secret."""
+    click.echo(scrub.words("".join(traceback.format_exception(kind, error, trace))), err=True)

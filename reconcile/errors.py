@@ -1,4 +1,4 @@
-"""What can go wrong, classified once: retry later, wait for a local row, permanent, rate limited.
+"""What can go wrong, classified once: retry later, wait for others, permanent, rate limited.
 
 Code anywhere raises one of these (or lets a library's error through); only `classify` decides what
 becomes of the work, and only `retry_delay` decides when. An error's message is its class docstring
@@ -16,10 +16,12 @@ from traceback import extract_tb
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from reconcile import scrub
 from reconcile.settings import Settings
 
-# After the ordinary tries, a waiting event looks once per `retry_cap_s` for this many times more:
-# at the default hour that is three days, as long as Stripe itself redelivers.
+# After the ordinary tries, what waits for others (a row to be imported, the host application to
+# answer) looks once per `retry_cap_s` for this many times more: at the default hour that is three
+# days, as long as Stripe itself redelivers.
 WAITING_EXTRA_ATTEMPTS = 72
 
 _OWN_ROOMS = ("reconcile", "worker", "webhooks", "backoffice")
@@ -134,6 +136,18 @@ class StripeRateLimited(_StripeFacts, RateLimited):
         self.retry_after_s = retry_after_s
 
 
+class HostAway(TrueupError):
+    """The host application did not take a notice."""
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class HostGone(Permanent):
+    """The host application wants no more notices at this address."""
+
+
 class Interrupted(BaseException):
     """The job was interrupted. No `except Exception` may hold it up."""
 
@@ -169,7 +183,8 @@ def classify(error: BaseException) -> Classified:
     An error nobody foresaw is a bug: the same facts would fail the same way, and money may be
     involved, so a person looks first. Only what is known to pass by itself is tried again.
     """
-    retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else None
+    asked = isinstance(error, RateLimited | HostAway)
+    retry_after_s = error.retry_after_s if asked else None
     return Classified(_class_of(error), _fingerprint(error), _line(error), retry_after_s)
 
 
@@ -177,7 +192,7 @@ def _class_of(error: BaseException) -> ErrorClass:
     match error:
         case RateLimited():
             return ErrorClass.RATE_LIMITED
-        case WaitingForRow():
+        case WaitingForRow() | HostAway():
             return ErrorClass.WAITING
         case RetryLater() | Interrupted():
             return ErrorClass.RETRY
@@ -200,6 +215,8 @@ def _fingerprint(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, _StripeFacts):
         return ":".join(part for part in (name, error.code, error.param) if part)
+    if isinstance(error, HostAway | HostGone):
+        return f"{name}:{error.detail}"
     own = [
         frame
         for frame in extract_tb(error.__traceback__)
@@ -216,7 +233,7 @@ def _line(error: BaseException) -> str:
     line = (
         said if isinstance(error, TrueupError | Interrupted) else f"{type(error).__name__}: {said}"
     )
-    return line[:_LONGEST_LINE]
+    return scrub.words(line)[:_LONGEST_LINE]
 
 
 def retry_delay(

@@ -167,6 +167,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is written."
     )
+    otel_traces_url: str = Field(
+        default="",
+        description="Where traces are sent, OTLP over HTTP, `http://collector:4318/v1/traces`. "
+        "Empty: no tracing. Needs `trueup[otel]`.",
+    )
+    otel_sample: float = Field(
+        default=1.0, ge=0, le=1, description="The part of all receipts that is traced."
+    )
+    sentry_dsn: SecretStr = Field(
+        default=SecretStr(""),
+        description="Where errors nobody foresaw are reported. Empty: nowhere. Needs "
+        "`trueup[sentry]`.",
+    )
 
     @field_validator("webhook_secrets", mode="before")
     @classmethod
