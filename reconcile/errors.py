@@ -183,8 +183,7 @@ def classify(error: BaseException) -> Classified:
     An error nobody foresaw is a bug: the same facts would fail the same way, and money may be
     involved, so a person looks first. Only what is known to pass by itself is tried again.
     """
-    asked = isinstance(error, RateLimited | HostAway)
-    retry_after_s = error.retry_after_s if asked else None
+    retry_after_s = error.retry_after_s if isinstance(error, RateLimited | HostAway) else None
     return Classified(_class_of(error), _fingerprint(error), _line(error), retry_after_s)
 
 

@@ -5,11 +5,14 @@ the value from instead, which is how container secrets arrive. Nothing else read
 """
 
 import os
+from base64 import b64decode
 from datetime import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -155,6 +158,41 @@ class Settings(BaseSettings):
         default=90, ge=31, description="Finished events are pruned after it; Stripe keeps 30 days."
     )
 
+    # --- the API
+    api_request_timeout_s: float = Field(
+        default=90.0,
+        gt=0,
+        description="A write with an Idempotency-Key that never answered may run again after it.",
+    )
+
+    # --- what leaves for the host application
+    host_webhook_url: str = Field(
+        default="",
+        description="Where the host application takes notices: https, or http on loopback. Empty: "
+        "notices are kept and not sent.",
+    )
+    host_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="What notices are signed with, `whsec_...` (24 to 64 bytes in base64). Two, "
+        "separated by a comma, while one replaces the other: then both sign.",
+    )
+    host_webhook_timeout_s: float = Field(
+        default=5.0, gt=0, le=30, description="Time-out of one notice's delivery."
+    )
+    host_webhook_at_once: int = Field(
+        default=2,
+        gt=0,
+        description="Deliveries under way at the same time, all workers together: a slow host "
+        "keeps no more of them.",
+    )
+    review_grace_days: int = Field(
+        default=30, gt=0, description="Days from an Enterprise review to the restriction (C8)."
+    )
+    review_reminder_days: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(14, 7, 1),
+        description="The owner is reminded so many days before the restriction, `14,7,1`.",
+    )
+
     # --- metrics and logs
     metrics_listen: str = Field(
         default="",
@@ -194,6 +232,58 @@ class Settings(BaseSettings):
             raise ValueError("two webhook secrets have the same name")
         return {name.strip(): secret.strip() for name, _, secret in pairs}
 
+    @field_validator("host_webhook_secrets", "review_reminder_days", mode="before")
+    @classmethod
+    def _parse_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("host_webhook_secrets")
+    @classmethod
+    def _usable_secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # The specification's bounds: https://www.standardwebhooks.com, symmetric secrets.
+        if len(secrets) > 2:
+            raise ValueError("expected one secret, or two while one replaces the other")
+        for secret in secrets:
+            prefix, _, encoded = secret.get_secret_value().partition("whsec_")
+            try:
+                size = len(b64decode(encoded, validate=True))
+            except ValueError:
+                size = 0
+            if prefix or not 24 <= size <= 64:
+                raise ValueError("expected whsec_ and 24 to 64 bytes in base64")
+        return secrets
+
+    @field_validator("host_webhook_url")
+    @classmethod
+    def _usable_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.username is not None or parts.password is not None):
+            raise ValueError(
+                "a name and a password in it are not sent: the signature says who asks"
+            )
+        if url and not parts.hostname:
+            raise ValueError("expected https://host/path")
+        if url and parts.scheme != "https" and not _is_loopback(parts):
+            raise ValueError("expected https: notices leave this machine only encrypted")
+        return url
+
+    @field_validator("review_reminder_days")
+    @classmethod
+    def _usable_days(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        if any(day <= 0 for day in days) or list(days) != sorted(set(days), reverse=True):
+            raise ValueError("expected days before the restriction, the most first: 14,7,1")
+        return days
+
+    @model_validator(mode="after")
+    def _signed_or_silent(self) -> "Settings":
+        if self.host_webhook_url and not self.host_webhook_secrets:
+            raise ValueError("host_webhook_url needs host_webhook_secrets: no notice is unsigned")
+        if any(day >= self.review_grace_days for day in self.review_reminder_days):
+            raise ValueError("review_reminder_days are within review_grace_days")
+        return self
+
     @property
     def livemode(self) -> bool:
         """True for a live key (`sk_live_`, `rk_live_`); events of the other mode are not ours."""
@@ -211,3 +301,12 @@ class Settings(BaseSettings):
         """Explicit arguments win, then variables, then files named by variables."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, _FilesNamedByVariables(settings_cls)
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    if parts.scheme != "http":
+        return False
+    try:
+        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

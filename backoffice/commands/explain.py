@@ -44,6 +44,6 @@ def need(settings: Settings, *names: str) -> None:
 def _wrong_settings(error: ValidationError) -> list[str]:
     # Only the message: the value may be a secret.
     return [
-        f"{PREFIX}{'.'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
+        ": ".join([*(f"{PREFIX}{part}".upper() for part in one["loc"][:1]), one["msg"]])
         for one in error.errors(include_input=False, include_url=False)
     ]
