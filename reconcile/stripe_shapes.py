@@ -58,6 +58,8 @@ class StripeSubscription:
     trial_end: datetime | None = None
     period_start: datetime | None = None
     period_end: datetime | None = None
+    discounted: bool = False  # it has a discount of its own, still in force or not
+    taxed: bool = False  # tax is reckoned on its invoices
     fetched_at: datetime | None = None  # by Stripe's clock; None for a webhook's snapshot
 
     def item(self, item_id: str) -> StripeItem | None:
@@ -68,10 +70,18 @@ class StripeSubscription:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
     """One line. `id` is the pending item's for a proration (`ii_...`): it outlives the preview and
-    the move from pending to an invoice, which a line's own id does not."""
+    the move from pending to an invoice, which a line's own id does not.
+
+    `amount_minor` is before discounts that the line shows and before tax added to it; discounts
+    are folded into the amount of a proration. `added_tax_minor` is the part of `tax_minor` that
+    the amount does not include.
+    """
 
     id: str
     amount_minor: int
+    discount_minor: int = 0
+    tax_minor: int = 0
+    added_tax_minor: int = 0
     currency: str
     quantity: int | None
     price_id: str | None
@@ -82,11 +92,17 @@ class InvoiceLine:
     period_end: datetime
     invoice_id: str | None = None
 
+    @property
+    def total_minor(self) -> int:
+        """What the line adds to its invoice's total."""
+        return self.amount_minor - self.discount_minor + self.added_tax_minor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeInvoice:
     """An invoice or a preview of one (its `id` then names nothing that can be fetched).
 
+    `subtotal_minor` before discounts and added tax; `tax_minor` is all tax, added or included;
     `total_minor` before the customer's balance; `amount_due_minor` after it, so a credit shows
     only in the total and the balances.
     """
@@ -98,6 +114,9 @@ class StripeInvoice:
     created: datetime
     subscription_id: str | None
     adjustment_id: str | None
+    subtotal_minor: int
+    discount_minor: int
+    tax_minor: int
     total_minor: int
     starting_balance_minor: int
     ending_balance_minor: int | None
@@ -105,6 +124,7 @@ class StripeInvoice:
     amount_paid_minor: int
     lines: tuple[InvoiceLine, ...]
     lines_complete: bool = True
+    discounted: bool = False  # a discount is in force, whether it shows or is folded into lines
 
 
 # The trace an update leaves: written to the subscription's metadata in the same call as the
@@ -187,7 +207,15 @@ def _subscription(raw: Json) -> StripeSubscription:
         trial_end=moment(raw.get("trial_end")),
         period_start=first.period_start if first else None,
         period_end=first.period_end if first else None,
+        discounted=bool(raw.get("discounts")),
+        taxed=_is_taxed(raw),
     )
+
+
+def _is_taxed(raw: Json) -> bool:
+    if (raw.get("automatic_tax") or {}).get("enabled") or raw.get("default_tax_rates"):
+        return True
+    return any(item.get("tax_rates") for item in raw["items"]["data"])
 
 
 def _item(raw: Json, subscription: Json) -> StripeItem:
@@ -220,6 +248,9 @@ def _invoice(raw: Json) -> StripeInvoice:
         created=_known_moment(raw["created"]),
         subscription_id=id_of(details.get("subscription")),
         adjustment_id=(details.get("metadata") or {}).get(TRACE),
+        subtotal_minor=_int(raw["subtotal"]),
+        discount_minor=_sum(raw.get("total_discount_amounts")),
+        tax_minor=_sum(raw.get("total_taxes")),
         total_minor=_int(raw["total"]),
         starting_balance_minor=_int(raw["starting_balance"]),
         ending_balance_minor=_optional_int(raw.get("ending_balance")),
@@ -227,15 +258,20 @@ def _invoice(raw: Json) -> StripeInvoice:
         amount_paid_minor=_int(raw["amount_paid"]),
         lines=tuple(_line(line) for line in raw["lines"]["data"]),
         lines_complete=not raw["lines"].get("has_more", False),
+        discounted=any(one.get("discounts") for one in (raw, *raw["lines"]["data"])),
     )
 
 
 def _line(raw: Json) -> InvoiceLine:
     parent = raw.get("parent") or {}
     details = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
+    taxes = raw.get("taxes") or ()
     return InvoiceLine(
         id=_text(details.get("invoice_item") or raw["id"]),
         amount_minor=_int(raw["amount"]),
+        discount_minor=_sum(raw.get("discount_amounts")),
+        tax_minor=_sum(taxes),
+        added_tax_minor=_sum(tax for tax in taxes if tax["tax_behavior"] == "exclusive"),
         currency=_text(raw["currency"]),
         quantity=_optional_int(raw.get("quantity")),
         price_id=_price_of(raw),
@@ -281,10 +317,9 @@ def _int(value: object) -> int:
     return value
 
 
+def _sum(parts: Iterable[Json] | None) -> int:
+    return sum(_int(part["amount"]) for part in parts or ())
+
+
 def _optional_int(value: object) -> int | None:
     return None if value is None else _int(value)
-
-
-def total_minor(lines: Iterable[InvoiceLine]) -> int:
-    """Return the signed sum of the lines, minor units."""
-    return sum(line.amount_minor for line in lines)

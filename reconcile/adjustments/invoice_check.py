@@ -11,17 +11,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from reconcile.adjustments import model_check
 from reconcile.catalog import Catalog
-from reconcile.policy import proration
-from reconcile.policy.proration import ItemChange, ItemState, Period
 from reconcile.policy.values import FindingKind, Observation, Proration
 from reconcile.services import Services
 from reconcile.store import adjustments as store
 from reconcile.store import findings
-from reconcile.store.adjustments import Adjustment, Intent, SeatChange
+from reconcile.store.adjustments import Adjustment, Intent
 from reconcile.store.findings import Scope
 from reconcile.stripe_api import StripeApi
-from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscription, total_minor
+from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscription
 
 # Clocks differ: the invoice of a change may be dated a little before our proration date.
 _CLOCKS_DIFFER = timedelta(days=1)
@@ -39,14 +38,28 @@ def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
     charges_now = intent.proration_behavior == Proration.CHARGE_NOW
     whole = charges_now and preview.lines_complete
     lines = preview.lines if whole else of_change(intent, preview.lines)
+    sums = {
+        "subtotal_minor": preview.subtotal_minor,
+        "discount_minor": preview.discount_minor,
+        "tax_minor": preview.tax_minor,
+        "total_minor": preview.total_minor,
+    }
+    if not charges_now:
+        sums = {
+            "subtotal_minor": sum(line.amount_minor for line in lines),
+            "discount_minor": sum(line.discount_minor for line in lines),
+            "tax_minor": sum(line.tax_minor for line in lines),
+            "total_minor": sum(line.total_minor for line in lines),
+        }
     return replace(
         intent,
         preview={
             "currency": preview.currency,
-            "total_minor": preview.total_minor if charges_now else total_minor(lines),
+            **sums,
             "starting_balance_minor": preview.starting_balance_minor,
             "amount_due_minor": preview.amount_due_minor if charges_now else 0,
             "whole": whole,
+            "discounted": preview.discounted,
             "lines": [_as_json(line) for line in lines],
         },
     )
@@ -68,19 +81,25 @@ def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[In
     """Return the lines that this change makes: prorations from its date on, of its quantities.
 
     A whole-item credit for what was, a whole-item debit for what is. The date alone does not tell:
-    somebody may have edited the subscription in the same second.
+    somebody may have edited the subscription in the same second. Only where nothing was credited
+    for what was is the item's other credit taken: with flexible billing it is for the seats that
+    were charged, and some may have been added or taken away with `none` since.
     """
-    wanted: set[tuple[str | None, int, bool]] = {
-        (change.price_id, change.to_quantity, False) for change in of.changes
-    }
-    wanted |= {(change.from_price_id, change.from_quantity, True) for change in of.changes}
-    return tuple(
-        line
-        for line in lines
-        if line.proration
-        and line.period_start == of.proration_date
-        and (line.price_id, line.quantity, line.amount_minor < 0) in wanted
-    )
+    dated = [line for line in lines if line.proration and line.period_start == of.proration_date]
+    found = []
+    for change in of.changes:
+        negative = [line for line in dated if line.amount_minor < 0]
+        as_it_was = (change.from_price_id, change.from_quantity)
+        exact = [line for line in negative if (line.price_id, line.quantity) == as_it_was]
+        of_item = [line for line in negative if change.item_id and line.item_id == change.item_id]
+        as_it_is = (change.price_id, change.to_quantity)
+        found += exact or of_item
+        found += [
+            line
+            for line in dated
+            if line.amount_minor >= 0 and (line.price_id, line.quantity) == as_it_is
+        ]
+    return tuple(line for line in lines if line in found)
 
 
 def find_invoice(
@@ -122,7 +141,9 @@ def check(
     Reads the invoice (or the pending items) from Stripe where it is not at hand.
     """
     lines = _lines(services.stripe, adjustment, subscription, invoice)
-    observations = list(_differences(services.catalog, adjustment, subscription, invoice, lines))
+    observations = list(
+        _differences(services.stripe, services.catalog, adjustment, subscription, invoice, lines)
+    )
     seat_types = {
         price: change.seat_type
         for change in adjustment.changes
@@ -164,7 +185,8 @@ def _lines(
     return ()
 
 
-def _differences(
+def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison
+    api: StripeApi,
     catalog: Catalog,
     adjustment: Adjustment,
     subscription: StripeSubscription,
@@ -183,16 +205,11 @@ def _differences(
             "both, and credit the customer if they were charged more.",
             detail=said,
         )
-    expected = expected_lines_minor(catalog, adjustment.changes, adjustment, subscription)
-    if expected is None:
-        return
-    # An item of no seats may or may not have a line of nothing.
-    actual = [line.amount_minor for line in own if line.amount_minor]
-    if told := proration.disagreement([amount for amount in expected if amount], actual):
+    if told := model_check.difference(api, catalog, adjustment, subscription, own):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_MODEL,
             summary=f"The proration of an adjustment is not what the model expects: {told}. Check "
-            "discounts and the catalog's amounts.",
+            "the catalog's amounts against Stripe's prices.",
             detail=said,
         )
 
@@ -212,34 +229,3 @@ def preview_difference(
         return None
     missing, extra = list((promised - brought).elements()), list((brought - promised).elements())
     return f"lines missing {missing}, not previewed {extra}"
-
-
-def expected_lines_minor(
-    catalog: Catalog,
-    changes: Iterable[SeatChange],
-    of: Intent | Adjustment,
-    subscription: StripeSubscription,
-) -> tuple[int, ...] | None:
-    """Return what the model expects of the change, or None where it has no amounts to go by.
-
-    A change of interval is left to the preview: which period a switched item is prorated over
-    differs by billing mode and is Stripe's to say.
-    """
-    start, end = subscription.period_start, subscription.period_end
-    if of.kind == "interval" or start is None or end is None or of.proration_date is None:
-        return None
-    if of.proration_date < start or of.proration_date >= end:
-        return None
-    period = Period(start=start, end=end)
-    found = []
-    for change in changes:
-        price = catalog.seat_for_price(change.price_id)
-        if price is None:
-            return None
-
-        def state(quantity: int, model: proration.PriceModel = price.model) -> ItemState:
-            return ItemState(price=model, quantity=quantity, period=period)
-
-        before = state(change.from_quantity) if change.item_id else None
-        found.append(ItemChange(before=before, after=state(change.to_quantity)))
-    return proration.expected_lines_minor(found, of.proration_date)

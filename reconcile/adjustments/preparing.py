@@ -6,6 +6,7 @@ Only reads Stripe. What is prepared here is recorded and sent by `adjusting`.
 from collections.abc import Mapping
 from datetime import datetime
 
+from reconcile.actor import TRUEUP, Actor
 from reconcile.adjustments import invoice_check
 from reconcile.catalog import Catalog, NoSuchPrice, Plan
 from reconcile.errors import RetryLater
@@ -36,13 +37,14 @@ def prepare(  # noqa: PLR0913 - one change, all by name
     *,
     trigger: str,
     active: Mapping[str, int],
+    actor: Actor = TRUEUP,
     at: datetime | None = None,
     moves: tuple[Move, ...] = (),
 ) -> Intent:
     """Return the change with its items, its pinned proration date and Stripe's preview of it.
 
     `subscription` was fetched just now; `active` are the counts the change was decided with, after
-    its `moves`. Reads Stripe, so no transaction may be open. Raises PeriodTurning, NoSuchPrice,
+    its `moves`; `actor` is the person who asked for it, if one did. Reads Stripe, so no transaction may be open. Raises PeriodTurning, NoSuchPrice,
     StripeRejected, RetryLater.
     """
     with services.sessions() as session:
@@ -59,6 +61,7 @@ def prepare(  # noqa: PLR0913 - one change, all by name
         organization_id=held.organization_id,
         kind="interval" if change.interval else "quantities",
         trigger=trigger,
+        actor=actor,
         reason=change.reason,
         changes=changes,
         moves=moves,

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from reconcile.actor import TRUEUP, Actor
 from reconcile.policy.seat_change import Move
 from reconcile.stripe_shapes import InvoiceLine
 from reconcile.tables import adjustments, ledger_lines
@@ -67,7 +68,10 @@ class SeatChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What is about to be written to Stripe; recorded before it is."""
+    """What is about to be written to Stripe; recorded before it is.
+
+    `trigger` is the event, the run or the person it came from; `actor` the person who asked.
+    """
 
     subscription_id: str
     organization_id: str
@@ -80,6 +84,7 @@ class Intent:
     payment_behavior: str | None = None
     proration_date: datetime | None = None
     preview: Mapping[str, Any] | None = None
+    actor: Actor = TRUEUP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,7 @@ class Adjustment:
     organization_id: str
     kind: str
     trigger: str
+    actor: Actor
     reason: str
     changes: tuple[SeatChange, ...]
     moves: tuple[Move, ...]
@@ -132,6 +138,7 @@ def add(session: Session, intent: Intent, *, called_at: datetime) -> Adjustment:
             organization_id=intent.organization_id,
             kind=intent.kind,
             trigger=intent.trigger,
+            actor=None if intent.actor == TRUEUP else asdict(intent.actor),
             reason=intent.reason,
             changes=[change.as_json() for change in intent.changes],
             moves=[asdict(move) for move in intent.moves],
@@ -199,6 +206,7 @@ def _adjustment(row: RowMapping) -> Adjustment:
     parsed = {
         "changes": tuple(SeatChange.of_json(raw) for raw in row["changes"]),
         "moves": tuple(Move(**raw) for raw in row["moves"]),
+        "actor": Actor(**row["actor"]) if row["actor"] else TRUEUP,
     }
     return Adjustment(**{name: parsed.get(name, row[name]) for name in Adjustment.__slots__})
 
