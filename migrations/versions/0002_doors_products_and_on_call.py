@@ -362,6 +362,7 @@ def upgrade() -> None:
             comment="who asked for it: who, token_id, because; none: nobody did",
         ),
     )
+    op.create_index("ix_adjustments_created_at", "adjustments", ["created_at", "id"], unique=False)
     op.add_column(
         "events",
         sa.Column(
@@ -371,10 +372,66 @@ def upgrade() -> None:
             comment="W3C Trace Context of its receipt, where tracing is on",
         ),
     )
+    op.add_column(
+        "events",
+        sa.Column(
+            "tries",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="[]",
+            nullable=False,
+            comment="how the last ones ended",
+        ),
+    )
+    op.add_column(
+        "events",
+        sa.Column(
+            "decided",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="what the policy said, and the facts it was given",
+        ),
+    )
+    op.add_column(
+        "events",
+        sa.Column(
+            "held_by",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the pause that holds it; due again when that ends",
+        ),
+    )
+    op.add_column("events", sa.Column("requeued_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_events_held_by",
+        "events",
+        ["held_by"],
+        unique=False,
+        postgresql_where=sa.text("held_by is not null"),
+    )
+    op.create_index("ix_events_received_at", "events", ["received_at", "id"], unique=False)
+    op.create_index(
+        "ix_events_requests",
+        "events",
+        ["organization_id", "received_at"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'request'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_events_requests", table_name="events", postgresql_where=sa.text("kind = 'request'")
+    )
+    op.drop_index("ix_events_received_at", table_name="events")
+    op.drop_index(
+        "ix_events_held_by", table_name="events", postgresql_where=sa.text("held_by is not null")
+    )
+    op.drop_column("events", "requeued_at")
+    op.drop_column("events", "held_by")
+    op.drop_column("events", "decided")
+    op.drop_column("events", "tries")
     op.drop_column("events", "traceparent")
+    op.drop_index("ix_adjustments_created_at", table_name="adjustments")
     op.drop_column("adjustments", "actor")
     op.drop_index("ix_credit_grants_organization_id", table_name="credit_grants")
     op.drop_table("credit_grants")

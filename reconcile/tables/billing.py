@@ -109,6 +109,7 @@ adjustments = Table(
     ),
     Index("ix_adjustments_subscription_id", "subscription_id", "created_at"),
     Index("ix_adjustments_organization_id", "organization_id", "created_at"),
+    Index("ix_adjustments_created_at", "created_at", "id"),
 )
 
 

@@ -1,6 +1,7 @@
 """What came in and what is to be done: the inbox."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from reconcile.tables.base import created, metadata, one_of, time
 
@@ -43,11 +45,15 @@ events = Table(
     Column("error_fingerprint", Text),
     Column("superseded_by", Text),
     Column("traceparent", Text, comment="W3C Trace Context of its receipt, where tracing is on"),
+    Column("tries", JSONB, nullable=False, server_default="[]", comment="how the last ones ended"),
+    Column("decided", JSONB, comment="what the policy said, and the facts it was given"),
+    Column("held_by", BigInteger, comment="the pause that holds it; due again when that ends"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("deliveries", Integer, nullable=False, server_default="1"),
     created("received_at"),
     time("last_delivered_at"),
     time("due_at"),
+    time("requeued_at"),
     time("started_at"),
     time("finished_at"),
     one_of("source", "webhook", "backfill", "request"),
@@ -60,4 +66,12 @@ events = Table(
     Index("ix_events_customer_id", "customer_id", "received_at"),
     Index("ix_events_dead", "error_fingerprint", postgresql_where=text("state = 'dead'")),
     Index("ix_events_finished_at", "finished_at"),
+    Index("ix_events_received_at", "received_at", "id"),
+    Index(
+        "ix_events_requests",
+        "organization_id",
+        "received_at",
+        postgresql_where=text("kind = 'request'"),
+    ),
+    Index("ix_events_held_by", "held_by", postgresql_where=text("held_by is not null")),
 )
