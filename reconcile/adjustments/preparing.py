@@ -44,8 +44,8 @@ def prepare(  # noqa: PLR0913 - one change, all by name
     """Return the change with its items, its pinned proration date and Stripe's preview of it.
 
     `subscription` was fetched just now; `active` are the counts the change was decided with, after
-    its `moves`; `actor` is the person who asked for it, if one did. Reads Stripe, so no transaction may be open. Raises PeriodTurning, NoSuchPrice,
-    StripeRejected, RetryLater.
+    its `moves`; `actor` is the person who asked for it, if one did. Reads Stripe, so no transaction
+    may be open. Raises PeriodTurning, NoSuchPrice, StripeRejected, RetryLater.
     """
     with services.sessions() as session:
         held = subscriptions.held(session, subscription.id)

@@ -203,7 +203,7 @@ def _all(session: Session, *where: Any) -> tuple[Adjustment, ...]:
 
 
 def _adjustment(row: RowMapping) -> Adjustment:
-    parsed = {
+    parsed: dict[str, Any] = {
         "changes": tuple(SeatChange.of_json(raw) for raw in row["changes"]),
         "moves": tuple(Move(**raw) for raw in row["moves"]),
         "actor": Actor(**row["actor"]) if row["actor"] else TRUEUP,
