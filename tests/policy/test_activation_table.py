@@ -32,7 +32,7 @@ def refused(facts: ActivationFacts) -> Refuse:
 
 
 def test_trial_refuses_before_counting() -> None:
-    """C4: with its own error, before any seat is counted."""
+    """C4, activation.trial: with its own error, before any seat is counted."""
     facts = commerce(active=None, organization_in_trial=True, frees="admin")
     assert refused(facts).code == "trial_invites_blocked"
     assert isinstance(decide_invite(facts), Refuse)
@@ -45,12 +45,13 @@ def test_the_owner_takes_no_seat_also_in_a_trial() -> None:
 
 
 def test_net_zero_for_every_pool_is_allowed_in_a_full_pool() -> None:
+    """activation.net_zero."""
     facts = activation(**NONE_FREE, frees="voice", standing=Standing.PAST_DUE)
     assert isinstance(decide_activation(facts), Allow)
 
 
 def test_another_tier_is_refused_whole() -> None:
-    """A5."""
+    """A5, activation.tier."""
     outcome = refused(activation(1, 9, pool_tier="business"))
     assert outcome.code == "tier_mixed"
     assert outcome.notify == "account_manager"
@@ -58,6 +59,7 @@ def test_another_tier_is_refused_whole() -> None:
 
 
 def test_the_hard_cap_names_the_pool_and_points_to_enterprise() -> None:
+    """activation.hard_cap."""
     outcome = refused(commerce(active=7))
     assert outcome.code == "hard_cap"
     assert "Admin" in outcome.message
@@ -65,12 +67,14 @@ def test_the_hard_cap_names_the_pool_and_points_to_enterprise() -> None:
 
 
 def test_the_hard_cap_also_stops_a_plan_with_room() -> None:
+    """activation.hard_cap."""
     capped = rules(voice={"hard_cap": 5})
     assert refused(activation(5, 9, rules=capped)).code == "hard_cap"
     assert isinstance(decide_activation(activation(4, 9, rules=capped)), Allow)
 
 
 def test_a_dead_subscription_refuses_even_with_room() -> None:
+    """activation.inactive."""
     assert refused(activation(1, 9, standing=Standing.DEAD)).code == "subscription_inactive"
 
 
@@ -80,6 +84,7 @@ def test_a_dead_subscription_refuses_even_with_room() -> None:
 )
 @pytest.mark.parametrize("policy", [SeatPolicy.PURCHASED, CONTRACT, FOLLOW])
 def test_a_free_seat_is_allowed_without_a_write(policy: SeatPolicy, standing: Standing) -> None:
+    """activation.fits."""
     facts = activation(4, 5, rules=rules(policy), standing=standing, shortfall=True)
     assert isinstance(decide_activation(facts), Allow)
 
@@ -89,7 +94,7 @@ def test_a_free_seat_is_allowed_without_a_write(policy: SeatPolicy, standing: St
     [("admin", "Admin seat limit reached"), ("sales_rep", "Sales Rep seat limit reached")],
 )
 def test_a_full_included_pool_is_refused_with_its_words(takes: str, message: str) -> None:
-    """C5."""
+    """C5, C1, activation.included."""
     outcome = refused(commerce(takes, active=3, auto_add=True))
     assert outcome.message == message
     assert outcome.remedies[0].startswith("remove a ")
@@ -109,11 +114,13 @@ def test_a_full_included_pool_is_refused_with_its_words(takes: str, message: str
 def test_growth_is_refused_while_something_is_owed(
     policy: SeatPolicy, changes: dict[str, Any], code: str
 ) -> None:
+    """activation.growth_blocked."""
     facts = activation(**{**GROWING, "rules": rules(policy), **changes})
     assert refused(facts).code == code
 
 
 def test_a_full_contract_tells_the_account_manager() -> None:
+    """activation.contract."""
     outcome = refused(activation(**GROWING, rules=rules(CONTRACT)))
     assert outcome.code == "contract"
     assert outcome.notify == "account_manager"
@@ -121,6 +128,7 @@ def test_a_full_contract_tells_the_account_manager() -> None:
 
 
 def test_a_contract_that_allows_overage_records_the_peak() -> None:
+    """activation.contract."""
     outcome = decide_activation(
         activation(**GROWING, rules=rules(CONTRACT, contract_allows_overage=True))
     )
@@ -129,6 +137,7 @@ def test_a_contract_that_allows_overage_records_the_peak() -> None:
 
 
 def test_auto_add_is_off_by_default() -> None:
+    """B15, activation.auto_add_off."""
     assert refused(activation(**NONE_FREE)).code == "no_free_seat"
 
 
@@ -142,12 +151,14 @@ def test_auto_add_is_off_by_default() -> None:
     ids=["own ceiling", "plan's ceiling", "Stripe's invoice limit"],
 )
 def test_a_ceiling_or_stripes_limit_refuses_and_notifies(changes: dict[str, Any]) -> None:
+    """B15, activation.growth_limit."""
     outcome = refused(activation(**{**GROWING, "standing": Standing.TRIALING, **changes}))
     assert outcome.code == "auto_add_limit"
     assert outcome.notify == "owner"
 
 
 def test_trialing_raises_without_proration_also_when_canceling() -> None:
+    """activation.trialing."""
     outcome = decide_activation(
         activation(**GROWING | {"standing": Standing.TRIALING | Standing.CANCELING})
     )
@@ -156,10 +167,12 @@ def test_trialing_raises_without_proration_also_when_canceling() -> None:
 
 
 def test_canceling_refuses_the_purchase() -> None:
+    """activation.canceling."""
     assert refused(activation(**GROWING | {"standing": Standing.CANCELING})).code == "canceling"
 
 
 def test_a_schedule_carries_the_raise_or_refuses_it() -> None:
+    """activation.schedule."""
     through = decide_activation(
         activation(**GROWING, schedule_managed=True, schedule_changeable=True)
     )
@@ -169,6 +182,7 @@ def test_a_schedule_carries_the_raise_or_refuses_it() -> None:
 
 
 def test_otherwise_the_seat_is_raised_and_charged_now_then_the_member_activated() -> None:
+    """activation.otherwise."""
     outcome = decide_activation(activation(**GROWING))
     assert outcome == Raise(
         seat_type="voice",
@@ -179,6 +193,7 @@ def test_otherwise_the_seat_is_raised_and_charged_now_then_the_member_activated(
 
 
 def test_the_plan_may_activate_first() -> None:
+    """activation.otherwise."""
     outcome = decide_activation(activation(**GROWING, rules=rules(activates_first=True)))
     assert isinstance(outcome, Raise)
     assert outcome.activates_first
@@ -188,6 +203,7 @@ def test_the_plan_may_activate_first() -> None:
     ("setting", "charge"), [("now", Proration.CHARGE_NOW), ("monthly", Proration.NEXT_INVOICE)]
 )
 def test_follow_raises_without_auto_add(setting: str, charge: Proration) -> None:
+    """activation.otherwise."""
     outcome = decide_activation(activation(**NONE_FREE, rules=rules(FOLLOW, follow_raises=setting)))
     assert isinstance(outcome, Raise)
     assert outcome.proration == charge
@@ -246,6 +262,7 @@ def test_an_invite_reserves_and_buys_nothing() -> None:
 def test_capacity_is_the_smallest_quantity_in_force_or_being_written(
     quantities: tuple[int | None, ...], expected: int | None
 ) -> None:
+    """activation.fits."""
     assert capacity(*quantities) == expected
 
 

@@ -42,7 +42,7 @@ def period(start: int, end: int) -> Period:
 
 @pytest.mark.parametrize(("case", "line"), LINES, ids=[case["id"] for case, _ in LINES])
 def test_every_recorded_line_comes_out(case: dict[str, Any], line: dict[str, Any]) -> None:
-    """To the minor unit where the file is sure, within the tolerance where it inferred."""
+    """money.model: exact where the file is sure, within the tolerance where it inferred."""
     start = line["check_denominator_start"] or case["period_start"]
     end = line["check_denominator_end"] or case["period_end"]
     sign = -1 if line["amount"] < 0 else 1
@@ -110,11 +110,12 @@ def test_a_mixed_change_has_one_signed_total() -> None:
     [(1000, 1, 400, 2), (-1000, 1, 400, -3), (1800, 1, 400, 4), (3000, 1, 400, 7)],
 )
 def test_ties_go_toward_minus_infinity(full: int, left: int, whole: int, expected: int) -> None:
+    """money.model."""
     assert prorated_minor(full, period(0, whole), at(whole - left)) == expected
 
 
 def test_a_zero_decimal_currency_is_not_divided() -> None:
-    """JPY 500 for half a period is 250 yen, and amounts are whole yen all the way."""
+    """money.minor_units: JPY 500 for half a period is 250 yen; amounts are whole yen."""
     assert prorated_minor(500, period(0, 2), at(1)) == 250
     assert prorated_minor(501, period(0, 2), at(1)) == 250
 
@@ -144,6 +145,7 @@ def test_a_full_period_by_price_model(model: PriceModel, quantity: int, expected
 
 
 def test_lines_are_compared_in_any_order_within_one_minor_unit() -> None:
+    """money.model."""
     assert disagreement([-300, 701], [700, -300]) is None
     assert disagreement([-300, 702], [700, -300]) == "a line of 700, the model expects 702"
     assert disagreement([-300], [700, -300]) == "2 proration lines, the model expects 1"

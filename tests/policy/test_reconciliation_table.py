@@ -83,6 +83,7 @@ UNCLEAR: dict[str, tuple[SubscriptionFacts, FindingKind]] = {
 def test_unclear_facts_write_nothing_and_open_a_finding(
     facts: SubscriptionFacts, found: FindingKind, policy: SeatPolicy
 ) -> None:
+    """any.unclear."""
     of_policy = subscription(
         *facts.seats,
         rules=rules(policy),
@@ -106,6 +107,7 @@ def test_a_dead_subscription_lacks_no_items() -> None:
 
 
 def test_the_last_member_of_one_pool_leaving_is_ordinary_life() -> None:
+    """any.unclear."""
     base = seat(3, 5, 5, seat_type="base")
     one_left = reconcile(subscription(base, seat(0, 5, 5, active_before=1)))
     several = reconcile(subscription(base, seat(0, 5, 5, active_before=2)))
@@ -119,6 +121,7 @@ def test_the_last_member_of_one_pool_leaving_is_ordinary_life() -> None:
 def test_in_flight_waits_and_says_nothing_of_quantities_in_motion(
     motion: str, policy: SeatPolicy
 ) -> None:
+    """any.in_flight."""
     verdict = reconcile(subscription(seat(9, 5, 3), rules=rules(policy), **{motion: True}))
     assert isinstance(verdict.decision, Wait)
     assert verdict.rule == Row.IN_FLIGHT
@@ -129,6 +132,7 @@ def test_in_flight_waits_and_says_nothing_of_quantities_in_motion(
 
 @pytest.mark.parametrize("policy", POLICIES_THAT_COUNT)
 def test_over_the_hard_cap_is_one_review_and_no_growth(policy: SeatPolicy) -> None:
+    """C8, any.over_hard_cap."""
     capped = rules(policy, voice={"hard_cap": 7})
     verdict = reconcile(subscription(seat(8, 8, 5), rules=capped))
     assert verdict.decision == Review(
@@ -142,6 +146,7 @@ def test_over_the_hard_cap_is_one_review_and_no_growth(policy: SeatPolicy) -> No
 
 @pytest.mark.parametrize("policy", POLICIES_THAT_COUNT)
 def test_dead_subscription_is_not_written(policy: SeatPolicy) -> None:
+    """any.dead."""
     dead = {"rules": rules(policy), "standing": Standing.DEAD}
     used = reconcile(subscription(seat(6, 5, 3), **dead))
     unused = reconcile(subscription(seat(0, 5, 3), **dead))
@@ -164,6 +169,7 @@ HELD = {
 def test_held_subscriptions_are_not_written(
     policy: SeatPolicy, counts: tuple[int, int, int], standing: Standing, row: Row
 ) -> None:
+    """any.past_due, any.collection_paused, any.canceling."""
     facts = subscription(seat(*counts, auto_add=True), rules=rules(policy), standing=standing)
     verdict = reconcile(facts)
     assert isinstance(verdict.decision, Keep)
@@ -172,6 +178,7 @@ def test_held_subscriptions_are_not_written(
 
 
 def test_past_due_says_what_it_holds_back_and_nothing_when_it_holds_nothing() -> None:
+    """any.past_due."""
     held = reconcile(subscription(seat(6, 5, 5, auto_add=True), standing=Standing.PAST_DUE))
     idle = reconcile(subscription(seat(5, 5, 5), standing=Standing.PAST_DUE))
     assert kinds(held) == {F.PAST_DUE}
@@ -179,11 +186,13 @@ def test_past_due_says_what_it_holds_back_and_nothing_when_it_holds_nothing() ->
 
 
 def test_collection_paused_is_a_finding() -> None:
+    """any.collection_paused."""
     verdict = reconcile(subscription(seat(5, 5, 5), standing=Standing.PAUSED_COLLECTION))
     assert kinds(verdict) == {F.COLLECTION_PAUSED}
 
 
 def test_canceling_reports_more_active_than_bought() -> None:
+    """any.canceling."""
     verdict = reconcile(subscription(seat(6, 5, 5), standing=Standing.CANCELING))
     assert kinds(verdict) == {F.CANCELING_BELOW_ACTIVE}
 
@@ -208,6 +217,7 @@ TRIALING = {
 def test_trialing_sets_with_proration_none(
     plan: Any, counts: tuple[int, int, int], target: int
 ) -> None:
+    """any.trialing_differs."""
     verdict = reconcile(subscription(seat(*counts), rules=plan, standing=Standing.TRIALING))
     assert write(verdict) == ({"voice": target}, Proration.NONE)
     assert verdict.rule == Row.TRIALING_DIFFERS
@@ -217,6 +227,7 @@ def test_trialing_sets_with_proration_none(
 
 @pytest.mark.parametrize("plan", [rules(), rules(FOLLOW)])
 def test_schedule_managed_changes_only_through_its_phases(plan: Any) -> None:
+    """any.schedule."""
     verdict = reconcile(
         subscription(seat(6, 5, 5, auto_add=True), rules=plan, schedule_managed=True)
     )
@@ -229,6 +240,7 @@ def test_schedule_managed_changes_only_through_its_phases(plan: Any) -> None:
 
 @pytest.mark.parametrize("standing", [Standing.LIVE, Standing.TRIALING])
 def test_contract_with_s_unlike_q_is_the_account_managers(standing: Standing) -> None:
+    """contract.differs."""
     verdict = reconcile(subscription(seat(4, 5, 8), rules=rules(CONTRACT), standing=standing))
     assert isinstance(verdict.decision, Keep)
     assert not verdict.decision.adopt
@@ -238,6 +250,7 @@ def test_contract_with_s_unlike_q_is_the_account_managers(standing: Standing) ->
 
 
 def test_contract_overage_records_the_peak() -> None:
+    """contract.overage."""
     verdict = reconcile(subscription(seat(7, 5, 5), rules=rules(CONTRACT)))
     assert isinstance(verdict.decision, Keep)
     assert verdict.rule == Row.CONTRACT_OVERAGE
@@ -249,6 +262,7 @@ def test_contract_overage_records_the_peak() -> None:
 
 
 def test_purchased_agreeing_is_kept_and_a_reduction_suggested() -> None:
+    """B13, purchased.agrees."""
     verdict = reconcile(subscription(seat(7, 10, 10)))
     assert verdict.decision == Keep(
         reason="10 Voice, 7 active, 3 unused", suggest={"voice": 7}, adopt={}
@@ -261,6 +275,7 @@ def test_purchased_agreeing_is_kept_and_a_reduction_suggested() -> None:
 
 
 def test_purchased_over_quantity_with_auto_add_is_raised_and_charged_now() -> None:
+    """purchased.auto_add."""
     verdict = reconcile(subscription(seat(7, 5, 5, auto_add=True)))
     assert write(verdict) == ({"voice": 7}, Proration.CHARGE_NOW)
     assert verdict.rule == Row.PURCHASED_AUTO_ADD
@@ -276,6 +291,7 @@ def test_purchased_over_quantity_with_auto_add_is_raised_and_charged_now() -> No
     ids=["auto-add off", "auto-add ceiling reached", "plan ceiling reached"],
 )
 def test_purchased_over_quantity_without_auto_add_charges_nothing(plan: Any, changes: Any) -> None:
+    """purchased.over."""
     verdict = reconcile(subscription(seat(7, 5, 5, **changes), rules=plan))
     assert isinstance(verdict.decision, Keep)
     assert verdict.rule == Row.PURCHASED_OVER
@@ -285,6 +301,7 @@ def test_purchased_over_quantity_without_auto_add_charges_nothing(plan: Any, cha
 
 @pytest.mark.parametrize("stripe", [4, 6, 9])
 def test_purchased_changed_in_stripe_to_a_safe_quantity_is_adopted(stripe: int) -> None:
+    """purchased.changed."""
     verdict = reconcile(subscription(seat(4, 5, stripe)))
     assert isinstance(verdict.decision, Keep)
     assert verdict.decision.adopt == {"voice": stripe}
@@ -304,6 +321,7 @@ def test_purchased_changed_in_stripe_to_a_safe_quantity_is_adopted(stripe: int) 
 def test_purchased_changed_in_stripe_is_restored_where_the_plan_says_so(
     counts: tuple[int, int, int], target: int, charge: Proration
 ) -> None:
+    """purchased.changed."""
     verdict = reconcile(subscription(seat(*counts), rules=rules(restores_quantity=True)))
     assert write(verdict) == ({"voice": target}, charge)
     assert kinds(verdict) == {F.STRIPE_QUANTITY_CHANGED}
@@ -311,6 +329,7 @@ def test_purchased_changed_in_stripe_is_restored_where_the_plan_says_so(
 
 @pytest.mark.parametrize("counts", [(4, 5, 3), (6, 5, 3)])
 def test_purchased_below_the_floor_is_urgent_and_raised_back(counts: tuple[int, int, int]) -> None:
+    """purchased.below_floor."""
     verdict = reconcile(subscription(seat(*counts)))
     assert write(verdict) == ({"voice": counts[0]}, Proration.CHARGE_NOW)
     assert verdict.rule == Row.PURCHASED_BELOW_FLOOR
@@ -323,6 +342,7 @@ def test_purchased_below_the_floor_is_urgent_and_raised_back(counts: tuple[int, 
 def test_purchased_below_the_floor_is_only_reported_where_the_plan_says_so(
     standing: Standing,
 ) -> None:
+    """purchased.below_floor."""
     reporting = rules(raises_below_floor=False)
     verdict = reconcile(subscription(seat(4, 5, 3), rules=reporting, standing=standing))
     assert isinstance(verdict.decision, Keep)
@@ -345,6 +365,7 @@ def test_a_ceiling_stops_new_seats_but_not_the_ones_bought_before_it() -> None:
     ("setting", "charge"), [("now", Proration.CHARGE_NOW), ("monthly", Proration.NEXT_INVOICE)]
 )
 def test_follow_raises_at_once(setting: str, charge: Proration) -> None:
+    """follow.raises."""
     verdict = reconcile(subscription(seat(7, 5, 5), rules=rules(FOLLOW, follow_raises=setting)))
     assert write(verdict) == ({"voice": 7}, charge)
     assert verdict.rule == Row.FOLLOW_RAISES
@@ -355,6 +376,7 @@ def test_follow_raises_at_once(setting: str, charge: Proration) -> None:
     [("renewal", Proration.NONE, True), ("now", Proration.NEXT_INVOICE, False)],
 )
 def test_follow_lowers_as_the_plan_says(setting: str, charge: Proration, at_renewal: bool) -> None:
+    """follow.lowers."""
     verdict = reconcile(subscription(seat(3, 5, 5), rules=rules(FOLLOW, follow_lowers=setting)))
     assert write(verdict) == ({"voice": 3}, charge)
     assert verdict.rule == Row.FOLLOW_LOWERS
@@ -363,6 +385,7 @@ def test_follow_lowers_as_the_plan_says(setting: str, charge: Proration, at_rene
 
 
 def test_follow_keeps_the_minimum() -> None:
+    """follow.lowers."""
     verdict = reconcile(
         subscription(seat(1, 5, 5), rules=rules(FOLLOW, follow_lowers="now", voice={"minimum": 3}))
     )
@@ -384,6 +407,7 @@ def test_follow_raises_first_and_lowers_another_pool_at_renewal_later() -> None:
 
 
 def test_own_seat_without_an_active_member_is_a_finding_for_the_payer() -> None:
+    """own_seat."""
     facts = subscription(
         seat(0, 1, 1, seat_type="pro", active_before=1),
         rules=PRO,
@@ -419,6 +443,7 @@ def test_only_a_live_paid_own_seat_misses_its_member(
 
 
 def test_an_organization_lists_members_without_a_seat_of_their_own() -> None:
+    """own_seat."""
     verdict = reconcile_organization(
         organization(
             rules=PRO,

@@ -80,6 +80,7 @@ def test_never_below_the_active_count() -> None:
 
 
 def test_the_floor_holds_for_the_whole_save() -> None:
+    """B5."""
     outcome = refused(change_facts((3, 3), (2, 2)), quantities={"base": 2, "voice": 9})
     assert outcome.code == "below_active"
 
@@ -218,6 +219,7 @@ def test_an_item_that_is_not_the_plans_is_not_changed() -> None:
     ],
 )
 def test_only_purchased_seats_are_the_customers_to_change(policy: SeatPolicy, code: str) -> None:
+    """A6."""
     facts = change_facts((2, 3), (2, 2), rules=rules(policy))
     assert refused(facts, quantities={"voice": 4}).code == code
 
