@@ -24,6 +24,7 @@ class CrashPoint(StrEnum):
     AFTER_OUTCOME = "after_outcome"  # the outcome is committed, the invoice not yet checked
     BEFORE_FINISH = "before_finish"  # settled, the inbox rows are not finished
     AFTER_RAISE = "after_raise"  # a raise is paid, the member it is for is not yet active
+    AFTER_DELIVERY = "after_delivery"  # the host has taken a notice, nothing says so here
     AFTER_PAGE = "after_page"  # the nightly run or the gap audit has stored a page
 
 

@@ -28,6 +28,9 @@ QUEUE_DEPTH = Gauge(
 )
 WORKED_OFF = Counter(
     "trueup_worked_off", "Work keys worked off, by how it ended.", ["scope", "ended"]
+NOTICES = Counter(
+    "trueup_notices", "Tries to deliver a notice to the host, by how they ended.", ["result"]
+)
 )
 WORK_SECONDS = Histogram(
     "trueup_work_seconds",

@@ -124,9 +124,17 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
-            "answer_status", sa.Integer(), nullable=True, comment="the host's last HTTP status"
+            "answer_status",
+            sa.Integer(),
+            nullable=True,
+            comment="the host's last HTTP status; none: no answer",
         ),
+        sa.Column(
+            "trouble", sa.Text(), nullable=True, comment="why the last try failed, in a line"
+        ),
+        sa.Column("holds_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
         sa.UniqueConstraint("type", "subject", name=op.f("uq_notices_type_subject")),
     )
@@ -134,6 +142,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_notices_organization_id", "notices", ["organization_id", "created_at"], unique=False
     )
+    op.create_index("ix_notices_tried_at", "notices", ["tried_at"], unique=False)
     op.create_table(
         "pauses",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -321,6 +330,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "credit_grants",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("subscription_id", sa.Text(), nullable=False),
         sa.Column("period_start", sa.DateTime(timezone=True), nullable=False),
         sa.Column("period_end", sa.DateTime(timezone=True), nullable=False),
@@ -345,7 +355,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["subscription_id"], ["subscriptions.id"], name=op.f("fk_credit_grants_subscription_id")
         ),
-        sa.PrimaryKeyConstraint("subscription_id", "period_start", name=op.f("pk_credit_grants")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_credit_grants")),
+        sa.UniqueConstraint(
+            "subscription_id",
+            "period_start",
+            name=op.f("uq_credit_grants_subscription_id_period_start"),
+        ),
     )
     op.create_index(
         "ix_credit_grants_organization_id",
@@ -449,6 +464,7 @@ def downgrade() -> None:
         "uq_pauses_open", table_name="pauses", postgresql_where=sa.text("resumed_at is null")
     )
     op.drop_table("pauses")
+    op.drop_index("ix_notices_tried_at", table_name="notices")
     op.drop_index("ix_notices_organization_id", table_name="notices")
     op.drop_index("ix_notices_created_at", table_name="notices")
     op.drop_table("notices")

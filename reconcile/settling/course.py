@@ -14,6 +14,7 @@ class Settled:
 
     `again_at` is set when there was something to wait for. `would` is, of a run that does not
     write, what Stripe's preview says it would have charged: currency and minor units, signed.
+    `ignored`: nothing could be done with it here; it is kept, to be replayed.
     """
 
     line: str
@@ -23,6 +24,7 @@ class Settled:
     opened: int = 0
     closed: int = 0
     would: tuple[str, int] | None = None
+    ignored: bool = False
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ the same time. What a trigger means is not decided here but in `settle`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,6 +27,8 @@ from reconcile.errors import (
 )
 from reconcile.members.buying import finish_waiting
 from reconcile.seeing import Snapshot, snapshot_of
+from reconcile.outward import delivery
+from reconcile.outward.told import Told
 from reconcile.services import Services
 from reconcile.settling.course import Settled
 from reconcile.settling.settle import settle_customer, settle_organization, settle_subscription
@@ -35,9 +37,6 @@ from reconcile.store.work import ClaimedEvent
 
 # Events that came in while the batch was worked off are taken in the same go, this many times.
 MOST_ROUNDS = 5
-
-# What a work key may name: a subscription, an organization, a customer.
-SCOPES = ("sub", "org", "cus")
 
 # While another worker holds the key, its new events are looked at this often.
 BUSY_AGAIN = timedelta(seconds=1)
@@ -51,6 +50,7 @@ class Ended(StrEnum):
     DONE = "done"
     POSTPONED = "postponed"
     RETRY = "retry"
+    IGNORED = "ignored"
     WAITING = "waiting"
     RATE_LIMITED = "rate_limited"
     DEAD = "dead"
@@ -73,20 +73,43 @@ Settle = Callable[[Services, str, list[ClaimedEvent]], Settled]
 
 
 def settle_key(services: Services, work_key: str, batch: list[ClaimedEvent]) -> Settled:
-    """Settle what the key names; the batch's newest event is the trigger."""
-    trigger = batch[0].id
+    """Do the work that the key names; the batch's newest event is the trigger."""
     scope, _, named = work_key.partition(":")
-    match scope:
-        case "sub":
-            snapshot = _newest_snapshot(services, batch)
-            return settle_subscription(services, named, trigger=trigger, snapshot=snapshot)
-        case "org":
-            finish_waiting(services, named)
-            return settle_organization(services, named, trigger=trigger)
-        case "cus":
-            return settle_customer(services, named, trigger=trigger)
-        case _:
-            raise ValueError(f"no such scope of work: {scope}")
+    if scope not in _WORK:
+        raise ValueError(f"no such scope of work: {scope}")
+    return _WORK[scope](services, named, batch)
+
+
+def _subscription(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
+    snapshot = _newest_snapshot(services, batch)
+    return settle_subscription(services, named, trigger=batch[0].id, snapshot=snapshot)
+
+
+def _organization(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
+    finish_waiting(services, named)
+    return settle_organization(services, named, trigger=batch[0].id)
+
+
+def _customer(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
+    return settle_customer(services, named, trigger=batch[0].id)
+
+
+def _notice(services: Services, named: str, _batch: list[ClaimedEvent]) -> Settled:
+    return _settled(delivery.deliver(services, named))
+
+
+def _settled(told: Told) -> Settled:
+    return Settled(line=told.line, again_at=told.again_at, ignored=told.ignored)
+
+
+# What a work key may name, and what is done then.
+_WORK: Mapping[str, Settle] = {
+    "sub": _subscription,
+    "org": _organization,
+    "cus": _customer,
+    "notice": _notice,
+}
+SCOPES = tuple(_WORK)
 
 
 def work_off(services: Services, work_key: str, settle: Settle = settle_key) -> WorkReport:
@@ -165,6 +188,9 @@ def _failed(
 ) -> WorkReport:
     delay = _delay(services, batch[0], error)
     with services.sessions.begin() as session:
+        if settled.ignored:
+            store.ignore(session, batch, reason=settled.line)
+            return _report(work_key, batch, Ended.IGNORED, settled.line)
         if delay is None:
             store.bury(session, batch, error=error)
             metrics.DEAD_LETTERS.inc()
@@ -185,7 +211,10 @@ def _delay(services: Services, newest: ClaimedEvent, error: Classified) -> timed
     if error.error_class is ErrorClass.RATE_LIMITED:
         # Not the event's fault, so not one of its tries; up to twice as long spreads the crowd.
         return timedelta(seconds=(error.retry_after_s or 1.0) * (1 + random.random()))
-    return retry_delay(newest.attempts, services.settings, random, error_class=error.error_class)
+    delay = retry_delay(newest.attempts, services.settings, random, error_class=error.error_class)
+    if delay is None or error.retry_after_s is None:
+        return delay
+    return max(delay, timedelta(seconds=error.retry_after_s))
 
 
 def _killed_its_workers(services: Services, newest: ClaimedEvent) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import RowMapping, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,9 +31,12 @@ class Notice:
     subject: str
     summary: str
     data: Mapping[str, Any]
+    request_id: str | None
     created_at: datetime
     delivered_at: datetime | None
+    tried_at: datetime | None
     answer_status: int | None
+    trouble: str | None
 
 
 def add(  # noqa: PLR0913 - the values of one row, all by name
@@ -88,13 +91,70 @@ def by_id(session: Session, notice_id: str) -> Notice | None:
     """Return the notice, or None."""
     row = session.execute(select(notices).where(notices.c.id == notice_id)).mappings()
     found = row.one_or_none()
-    return None if found is None else Notice(**{name: found[name] for name in Notice.__slots__})
+    return None if found is None else _notice(found)
 
 
-def mark_delivered(session: Session, notice_id: str, *, status: int) -> None:
-    """Note that the host took it."""
-    session.execute(
-        update(notices)
-        .where(notices.c.id == notice_id)
-        .values(delivered_at=func.now(), answer_status=status)
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try to deliver a notice. `holds_until`: no other notice is to be tried before."""
+
+    at: datetime
+    delivered: bool
+    status: int | None
+    trouble: str | None
+    holds_until: datetime | None
+
+
+def write_try(session: Session, notice_id: str, tried: Try) -> None:
+    """Note how the last try ended. What was delivered once stays delivered."""
+    values: dict[str, object] = {
+        "tried_at": tried.at,
+        "answer_status": tried.status,
+        "trouble": tried.trouble,
+        "holds_until": tried.holds_until,
+    }
+    if tried.delivered:
+        values["delivered_at"] = tried.at
+    session.execute(update(notices).where(notices.c.id == notice_id).values(values))
+
+
+def held_until(session: Session, notice_id: str) -> datetime | None:
+    """Return until when the last try, of another notice, asks the others to wait; None: go on."""
+    last = session.execute(
+        select(notices.c.id, notices.c.holds_until)
+        .where(notices.c.tried_at.is_not(None))
+        .order_by(notices.c.tried_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if last is None or last.id == notice_id else last.holds_until
+
+
+def page(  # noqa: PLR0913 - filters, all by name
+    session: Session,
+    *,
+    organization_id: str | None = None,
+    type: str | None = None,  # noqa: A002 - the word of the specification
+    delivered: bool | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> tuple[Notice, ...]:
+    """Return notices that match, the newest first, at most `limit` older than `before`.
+
+    `before` is the time and the id of the last one seen.
+    """
+    order = tuple_(notices.c.created_at, notices.c.id)
+    wanted = select(notices).order_by(order.desc()).limit(limit)
+    if organization_id is not None:
+        wanted = wanted.where(notices.c.organization_id == organization_id)
+    if type is not None:
+        wanted = wanted.where(notices.c.type == type)
+    if delivered is not None:
+        is_out = notices.c.delivered_at.is_not(None)
+        wanted = wanted.where(is_out if delivered else ~is_out)
+    if before is not None:
+        wanted = wanted.where(order < before)
+    return tuple(_notice(row) for row in session.execute(wanted).mappings())
+
+
+def _notice(row: RowMapping) -> Notice:
+    return Notice(**{name: row[name] for name in Notice.__slots__})

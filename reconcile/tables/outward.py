@@ -31,8 +31,12 @@ notices = Table(
     Column("request_id", Text, comment="the inbox request that delivers it"),
     created(),
     time("delivered_at"),
-    Column("answer_status", Integer, comment="the host's last HTTP status"),
+    time("tried_at"),
+    Column("answer_status", Integer, comment="the host's last HTTP status; none: no answer"),
+    Column("trouble", Text, comment="why the last try failed, in a line"),
+    time("holds_until"),
     UniqueConstraint("type", "subject"),
+    Index("ix_notices_tried_at", "tried_at"),
     Index("ix_notices_organization_id", "organization_id", "created_at"),
     Index("ix_notices_created_at", "created_at"),
 )
@@ -80,8 +84,9 @@ usage_signals = Table(
 credit_grants = Table(
     "credit_grants",
     metadata,
-    Column("subscription_id", Text, ForeignKey("subscriptions.id"), primary_key=True),
-    Column("period_start", DateTime(timezone=True), primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("subscription_id", Text, ForeignKey("subscriptions.id"), nullable=False),
+    time("period_start", nullable=False),
     time("period_end", nullable=False),
     Column("organization_id", Text, ForeignKey("organizations.id"), nullable=False),
     Column("member_id", Text),
@@ -89,6 +94,7 @@ credit_grants = Table(
     Column("credits", BigInteger, nullable=False, comment="the product's own units, not money"),
     Column("granted_by", Text, nullable=False, comment="the event or run that saw it paid"),
     created("granted_at"),
+    UniqueConstraint("subscription_id", "period_start"),
     Index("ix_credit_grants_organization_id", "organization_id", "period_end"),
 )
 

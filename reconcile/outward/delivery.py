@@ -1,0 +1,184 @@
+"""A notice on its way to the host application: one signed POST, after Standard Webhooks.
+
+At least once: a worker killed between the host's answer and our mark sends it again, with the same
+`webhook-id`. No more of them are under way than the settings allow, whatever the number of workers,
+and a host that does not answer is left alone for a moment, so that a slow host costs no worker its
+other work. The specification: https://github.com/standard-webhooks/standard-webhooks.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import orjson
+import requests
+import structlog
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from reconcile import metrics
+from reconcile.crash_points import CrashPoint, crash_point
+from reconcile.database import exclusive
+from reconcile.errors import HostAway, HostGone, Permanent
+from reconcile.outward.told import Told
+from reconcile.services import Services
+from reconcile.store import notices
+from reconcile.store.notices import Notice, Try
+
+# After no answer, or one that asks for time, no other notice is sent for so long.
+BREATH = timedelta(seconds=30)
+# A host may ask for more time than our own delays give it, but not to be forgotten.
+LONGEST_WAIT = timedelta(days=1)
+# How soon to look again while the slots are taken: spread, so that those who wait do not crowd.
+SLOT_WAIT_S = (1.0, 3.0)
+
+_GONE = 410
+_ASKS_FOR_TIME = (429, 503)
+
+
+class NoSuchNotice(Permanent):
+    """There is no such notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the host said: a status and how long to wait, in seconds; no status: nothing came."""
+
+    status: int | None
+    retry_after_s: float | None = None
+    trouble: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is a success in the specification's words: 2xx and nothing else."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def deliver(services: Services, notice_id: str) -> Told:
+    """Send the notice once and return how it ended.
+
+    Raises HostAway for every answer that is none of success (the work is tried again, for days),
+    HostGone for 410, NoSuchNotice.
+    """
+    if not services.settings.host_webhook_url:
+        return Told(line="TRUEUP_HOST_WEBHOOK_URL is not set: nobody to tell", ignored=True)
+    with services.sessions() as session:
+        notice = notices.by_id(session, notice_id)
+        held_until = notices.held_until(session, notice_id)
+    if notice is None:
+        raise NoSuchNotice(notice_id)
+    now = services.clock()
+    if held_until is not None and held_until > now:
+        return Told(line="the host did not answer a moment ago", again_at=_spread(held_until))
+    with _slot(services) as mine:
+        if not mine:
+            return Told(line="other notices are on their way", again_at=_spread(now))
+        answer = post(services, notice, at=now)
+    if answer.taken:
+        crash_point(CrashPoint.AFTER_DELIVERY)
+    _write_down(services, notice, answer)
+    if answer.status == _GONE:
+        raise HostGone("answered 410; change the address, or requeue when it is back")
+    if not answer.taken:
+        raise HostAway(answer.trouble, retry_after_s=answer.retry_after_s)
+    return Told(line=f"delivered, the host answered {answer.status}")
+
+
+def post(services: Services, notice: Notice, *, at: datetime) -> Answer:
+    """Send the notice and return what was answered; the answer's body is not read."""
+    settings = services.settings
+    body = body_of(notice)
+    headers = signed(notice.id, body, settings.host_webhook_secrets, at=at)
+    with requests.Session() as client:
+        client.trust_env = False  # no proxy and no .netrc of whoever started the process
+        try:
+            answered = client.post(
+                settings.host_webhook_url,
+                data=body,
+                headers=headers,
+                timeout=settings.host_webhook_timeout_s,
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            return Answer(None, trouble=f"no answer ({type(error).__name__})")
+    status = answered.status_code
+    if answered.is_redirect:
+        return Answer(status, trouble=f"answered {status}: redirects are not followed")
+    wait_s = _seconds(answered.headers.get("retry-after", ""))
+    return Answer(status, retry_after_s=wait_s, trouble=f"answered {status}")
+
+
+def body_of(notice: Notice) -> bytes:
+    """Return the body: type, the time of what happened, and data. The same bytes at every try."""
+    data = {
+        "notice_id": notice.id,
+        "organization_id": notice.organization_id,
+        "audience": notice.audience,
+        "summary": notice.summary,
+    }
+    return orjson.dumps(
+        {"type": notice.type, "timestamp": notice.created_at, "data": data | dict(notice.data)},
+        option=orjson.OPT_UTC_Z | orjson.OPT_SORT_KEYS,
+    )
+
+
+def signed(
+    message_id: str, body: bytes, secrets: tuple[SecretStr, ...], *, at: datetime
+) -> dict[str, str]:
+    """Return the headers of one try: the time of this try, and one signature for each secret."""
+    at = at.astimezone(UTC).replace(microsecond=0)
+    signatures = [
+        Webhook(secret.get_secret_value()).sign(message_id, at, body.decode()) for secret in secrets
+    ]
+    return {
+        "content-type": "application/json",
+        "user-agent": "Trueup",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+@contextmanager
+def _slot(services: Services) -> Iterator[bool]:
+    """Hold one of the few places for a delivery; yields False when all are taken."""
+    with ExitStack() as held:
+        yield any(
+            held.enter_context(exclusive(services.engine, f"delivery:{number}"))
+            for number in range(services.settings.host_webhook_at_once)
+        )
+
+
+def _write_down(services: Services, notice: Notice, answer: Answer) -> None:
+    now = services.clock()
+    holds_until = None
+    if answer.status is None or answer.status in _ASKS_FOR_TIME:
+        holds_until = now + max(BREATH, timedelta(seconds=answer.retry_after_s or 0))
+    tried = Try(
+        at=now,
+        delivered=answer.taken,
+        status=answer.status,
+        trouble=None if answer.taken else answer.trouble,
+        holds_until=holds_until,
+    )
+    with services.sessions.begin() as session:
+        notices.write_try(session, notice.id, tried)
+    result = "delivered" if answer.taken else "no_answer" if answer.status is None else "refused"
+    metrics.NOTICES.labels(result=result).inc()
+    structlog.get_logger().info(
+        "notice", notice=notice.id, type=notice.type, status=answer.status, result=result
+    )
+
+
+def _spread(from_: datetime) -> datetime:
+    return from_ + timedelta(seconds=Random().uniform(*SLOT_WAIT_S))  # noqa: S311 - it only spreads
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Read Retry-After given in seconds; a date is rare, and our own delays do as well."""
+    if not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 9:
+        return None
+    return min(float(retry_after), LONGEST_WAIT.total_seconds())
