@@ -18,6 +18,7 @@ from reconcile import scrub
 COMMANDS = {
     "up": ("backoffice.commands.up:up", "Run everything on this machine, servers included."),
     "receiver": ("backoffice.commands.run:receiver", "Run the public door for Stripe's webhooks."),
+    "api": ("backoffice.commands.run:api", "Run the JSON API for the host application."),
     "worker": ("backoffice.commands.run:worker", "Run one worker; start as many as you need."),
     "relay": ("backoffice.commands.run:relay", "Run the relay that hints the queue."),
     "schedule": ("backoffice.commands.run:schedule", "Run the clock for nightly work."),

@@ -1,4 +1,4 @@
-"""One process each: receiver, worker, relay, schedule, sandbox."""
+"""One process each: receiver, API, worker, relay, schedule, sandbox."""
 
 import os
 import sys
@@ -19,6 +19,19 @@ def receiver(host: str, port: int) -> None:
     need(settings, "database_url", "redis_url", "stripe_api_key", "webhook_secrets")
 
     from webhooks.serve import main  # noqa: PLC0415  # each process loads its own part only
+
+    main(settings, port, host=host)
+
+
+@click.command()
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)
+def api(host: str, port: int) -> None:
+    """Run the host application's API: /v1, its document at /docs, /healthz, /readyz."""
+    settings = read_settings()
+    need(settings, "database_url", "redis_url", "stripe_api_key")
+
+    from backoffice.api.serve import main  # noqa: PLC0415  # each process loads its own part only
 
     main(settings, port, host=host)
 

@@ -47,6 +47,15 @@ def receiver(env: Mapping[str, str], port: int) -> Command:
     )
 
 
+def api(env: Mapping[str, str], port: int) -> Command:
+    """The host application's door on a loopback port."""
+    return replace(
+        _command("api", env, "--port", str(port)),
+        ready=lambda: answers_http(port, "/healthz"),
+        stop_timeout_s=WORKER_STOP_TIMEOUT_S,
+    )
+
+
 def worker(env: Mapping[str, str], name: str = "worker") -> Command:
     """One worker; several need different names."""
     return replace(_command("worker", env), name=name, stop_timeout_s=WORKER_STOP_TIMEOUT_S)

@@ -25,11 +25,11 @@ SENDERS = 16
 
 
 @pytest.fixture
-def durable_servers(servers: Servers) -> Iterator[Servers]:
+def durable_servers(servers: Servers, redis_url: str) -> Iterator[Servers]:
     """A PostgreSQL of the test's own with fsync on, to be killed."""
     if servers.postgres is None:
         pytest.skip("the server at TRUEUP_DATABASE_URL is not ours to kill")
-    with throwaway_servers(ROOT / ".trueup", durable=True, redis_url=servers.redis_url) as own:
+    with throwaway_servers(ROOT / ".trueup", durable=True, redis_url=redis_url) as own:
         yield own
 
 
