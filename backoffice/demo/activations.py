@@ -4,10 +4,11 @@ from functools import partial
 
 from backoffice.demo.cast import AGENCY, SHOP, WORKSPACE, Company, allow_auto_add
 from backoffice.demo.stage import Stage
+from reconcile.actor import Actor
 from reconcile.members.activation import Outcome, activate
 from reconcile.policy.values import Refuse
 
-ACTOR = "demo"
+ACTOR = Actor("cli:demo")
 
 
 def play(stage: Stage) -> None:

@@ -8,18 +8,20 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
+from reconcile.actor import Actor
 from reconcile.database import exclusive
 from reconcile.members.buying import StillBuying, buy_for_waiting
-from reconcile.members.joining import Done, NoSuchMember, Outcome, join, locked, room_of, unfit
-from reconcile.members.room import pool_subscription, room_for
-from reconcile.policy.activation import Allow, decide_activation, decide_invite
+from reconcile.members.joining import Done, Outcome, opened
+from reconcile.members.room import pool_subscription
+from reconcile.members.telling import tell_refused
+from reconcile.policy.activation import Allow, decide_activation
+from reconcile.policy.permits import Deed
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
-from reconcile.store import roster as roster_store
 from reconcile.store import waiting
 from reconcile.store.waiting import Answer
 
-__all__ = ["Done", "Outcome", "StillBuying", "activate", "may_invite"]
+__all__ = ["Done", "Outcome", "StillBuying", "activate", "unblock"]
 
 WAIT_S = 30.0
 # Whoever buys first waits this long for others: a team that signs in together is one update.
@@ -40,16 +42,43 @@ def activate(
     organization_id: str,
     member_id: str,
     *,
-    actor: str,
+    actor: Actor,
     wait_s: float = WAIT_S,
 ) -> Outcome:
-    """Activate one member (accepted invite, unblock, first login, SSO) and say how it ended.
+    """Activate one member (accepted invite, first login, SSO) and say how it ended.
 
-    Buys a seat first where the plan and the organization's settings say so. Raises StillBuying
-    when that takes longer than `wait_s`, and the errors of `adjusting` when Stripe is away: the
-    request stays, and a worker completes it. Raises RosterIsTheHosts and NoSuchMember.
+    Buys a seat first where the plan and the organization's settings say so. A blocked member is
+    refused: whoever logs in does not unblock themselves. Raises StillBuying when the purchase
+    takes longer than `wait_s`, and the errors of `adjusting` when Stripe is away: the request
+    stays, and a worker completes it. Raises RosterIsTheHosts and NoSuchMember.
     """
-    asked = _ask(services, organization_id, member_id, actor)
+    return _enter(services, organization_id, member_id, Deed.ACTIVATE, actor, wait_s)
+
+
+def unblock(
+    services: Services,
+    organization_id: str,
+    member_id: str,
+    *,
+    actor: Actor,
+    wait_s: float = WAIT_S,
+) -> Outcome:
+    """Let a blocked member in again: an activation, checked like one (B12).
+
+    Raises as `activate`.
+    """
+    return _enter(services, organization_id, member_id, Deed.UNBLOCK, actor, wait_s)
+
+
+def _enter(  # noqa: PLR0913, PLR0917 - who lets whom in, and how
+    services: Services,
+    organization_id: str,
+    member_id: str,
+    deed: Deed,
+    actor: Actor,
+    wait_s: float,
+) -> Outcome:
+    asked = _ask(services, organization_id, member_id, deed, actor)
     if not isinstance(asked, _Asked):
         return asked
     until = time.monotonic() + wait_s
@@ -70,25 +99,40 @@ def activate(
 
 
 def _outcome(answer: Answer) -> Outcome:
-    return Refuse(code=answer.code, message=answer.line) if answer.code else Done(line=answer.line)
+    if answer.code:
+        return Refuse(code=answer.code, message=answer.line, remedies=answer.remedies)
+    return Done(line=answer.line)
 
 
-def _ask(services: Services, organization_id: str, member_id: str, actor: str) -> Outcome | _Asked:
+def _ask(
+    services: Services, organization_id: str, member_id: str, deed: Deed, actor: Actor
+) -> Outcome | _Asked:
     """Activate at once where there is room, or leave a request for a seat."""
+    unblocks = deed is Deed.UNBLOCK
     with services.sessions.begin() as session:
-        organization, member = locked(session, services, organization_id, member_id)
-        if why_not := unfit(session, services, organization, member):
+        case = opened(session, services, organization_id, actor)
+        member = case.need(member_id)
+        if why_not := case.refuse_unpermitted(deed, member_id):
             return why_not
-        decided = decide_activation(room_of(session, services, organization, member))
+        if nothing_to_do := case.unfit(member, unblocks=unblocks):
+            return nothing_to_do
+        room = case.room_of(member)
+        decided = decide_activation(room)
         if isinstance(decided, Refuse):
+            tell_refused(session, services, member, room, decided)
             return decided
         if isinstance(decided, Allow) or decided.activates_first:
             # The charge follows: the change of the roster is worked off within moments.
-            return join(session, services, member, decided.reason, actor)
+            return case.join(member, decided.reason)
         subscription_id = pool_subscription(session, organization_id)
         assert subscription_id, "only a live subscription is raised"
         request_id = waiting.add(
-            session, organization_id, member_id, actor=actor, due_at=services.clock() + LEASE
+            session,
+            organization_id,
+            member_id,
+            actor=actor,
+            unblocks=unblocks,
+            due_at=services.clock() + LEASE,
         )
         return _Asked(request_id=request_id, subscription_id=subscription_id)
 
@@ -102,26 +146,3 @@ def _buy_if_nobody_does(services: Services, organization_id: str, asked: _Asked)
                 return
         time.sleep(GATHER_S)
         buy_for_waiting(services, organization_id, asked.subscription_id)
-
-
-def may_invite(
-    services: Services, organization_id: str, *, role: str, seat_type: str | None
-) -> Allow | Refuse:
-    """Return whether an invite for this role and seat type may be sent; it reserves nothing (C3).
-
-    Raises NoSuchMember when the organization is not imported.
-    """
-    with services.sessions() as session:
-        organization = roster_store.organization(session, organization_id)
-        if organization is None:
-            raise NoSuchMember(organization_id)
-        rules = services.catalog.plan(organization.plan).rules
-        known = rules.roles.get(role)
-        if known is None or (known.seat_types and seat_type not in known.seat_types):
-            return Refuse(
-                code="seat_type_not_allowed",
-                message=f"The role {role} takes no seat of the type {seat_type}",
-                remedies=tuple(known.seat_types) if known else tuple(rules.roles),
-            )
-        takes = seat_type if known.seat_types else None
-        return decide_invite(room_for(session, services, organization, takes=takes))

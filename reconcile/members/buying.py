@@ -11,20 +11,20 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from reconcile import facts, seeing
+from reconcile.actor import TRUEUP
 from reconcile.adjustments import adjusting
 from reconcile.adjustments.preparing import prepare
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import RetryLater
-from reconcile.members.joining import REMOVED, Done, Outcome, join, locked, room_of, unfit
+from reconcile.members.joining import REMOVED, Case, Done, Outcome, opened
 from reconcile.members.room import pool_subscription, room_for, seat_taken
+from reconcile.members.telling import tell_refused
 from reconcile.policy.activation import ActivationFacts, Allow, Raise, decide_activation
 from reconcile.policy.values import Change, Proration, Refuse
 from reconcile.services import Services
 from reconcile.store import adjustments, waiting
-from reconcile.store import roster as roster_store
 from reconcile.store.adjustments import Adjustment
-from reconcile.store.roster import Member, Organization
 from reconcile.store.waiting import Answer, Waiting
 
 # More who were left behind than one update takes (`waiting.MOST_AT_ONCE`) are so many updates.
@@ -49,7 +49,7 @@ def finish_waiting(services: Services, organization_id: str) -> int:
             return finished
         finished += len(open_requests)
         if subscription_id is None:
-            answer = Answer("The subscription is over", "no_subscription")
+            answer = Answer("The subscription is over", "no_subscription", ("subscribe first",))
             _answer_all(services, [each.id for each in open_requests], answer)
             continue
         with exclusive(services.engine, f"sub:{subscription_id}") as mine:
@@ -72,11 +72,9 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
         adjusting.resume(services, pending)
     seen = seeing.fetched(services, subscription_id)
     with services.sessions.begin() as session:
-        roster_store.lock_organization(session, organization_id)
-        organization = roster_store.organization(session, organization_id)
-        assert organization is not None
-        facts.record(session, services, seen, organization)
-        raises, chosen = _raises(session, services, organization)
+        case = opened(session, services, organization_id, TRUEUP)
+        facts.record(session, services, seen, case.organization)
+        raises, chosen = _raises(case)
         active = services.roster.counts(session, organization_id).by_seat_type
     if not raises:
         return
@@ -104,42 +102,42 @@ def _netted(raises: Mapping[str, Raise]) -> Change:
     )
 
 
-def _raises(
-    session: Session, services: Services, organization: Organization
-) -> tuple[dict[str, Raise], list[Waiting]]:
+def _raises(case: Case) -> tuple[dict[str, Raise], list[Waiting]]:
     """Decide on all who wait, pool by pool; who needs no purchase is let in or refused here."""
-    # By member: who asks twice takes one seat.
-    pools: dict[str | None, dict[str, list[Waiting]]] = {}
-    members: dict[str, Member] = {}
-    rules = services.catalog.plan(organization.plan).rules
-    for each in waiting.of_organization(session, organization.id):
-        member = roster_store.member(session, organization.id, each.member_id)
-        why_not = unfit(session, services, organization, member) if member else REMOVED
-        if why_not:
-            _answer(session, why_not, each)
-        elif member:
-            members[member.id] = member
-            pool = pools.setdefault(seat_taken(rules, member), {})
-            pool.setdefault(member.id, []).append(each)
+    session = case.session
     raises: dict[str, Raise] = {}
     chosen: list[Waiting] = []
-    for takes, pool in pools.items():
-        known = room_for(session, services, organization, takes=takes)
+    for takes, pool in _by_pool(case).items():
+        known = room_for(session, case.services, case.organization, takes=takes)
         wanting = list(pool.items())
         count, decided, refused = _most(known, len(wanting))
         for member_id, asked in wanting[:count]:
             if isinstance(decided, Allow):
-                actor = asked[0].actor
-                done = join(session, services, members[member_id], decided.reason, actor)
-                _answer(session, done, *asked)
+                by = replace(case, actor=asked[0].actor)
+                _answer(session, by.join(case.need(member_id), decided.reason), *asked)
             else:
                 chosen.extend(asked)
-        for _, asked in wanting[count:]:
+        for member_id, asked in wanting[count:]:
             assert refused
+            tell_refused(session, case.services, case.need(member_id), known, refused)
             _answer(session, refused, *asked)
         if isinstance(decided, Raise):
             raises[decided.seat_type] = decided
     return raises, chosen
+
+
+def _by_pool(case: Case) -> dict[str | None, dict[str, list[Waiting]]]:
+    """Return who waits, by pool and member; who asks twice takes one seat."""
+    pools: dict[str | None, dict[str, list[Waiting]]] = {}
+    for each in waiting.of_organization(case.session, case.organization.id):
+        member = case.find(each.member_id)
+        why_not = case.unfit(member, unblocks=each.unblocks) if member else REMOVED
+        if why_not:
+            _answer(case.session, why_not, each)
+        elif member:
+            pool = pools.setdefault(seat_taken(case.rules, member), {})
+            pool.setdefault(member.id, []).append(each)
+    return pools
 
 
 def _most(known: ActivationFacts, wanting: int) -> tuple[int, Allow | Raise | None, Refuse | None]:
@@ -155,7 +153,9 @@ def _most(known: ActivationFacts, wanting: int) -> tuple[int, Allow | Raise | No
 
 def _answer(session: Session, outcome: Outcome, *asked: Waiting) -> None:
     answer = (
-        Answer(outcome.line) if isinstance(outcome, Done) else Answer(outcome.message, outcome.code)
+        Answer(outcome.line)
+        if isinstance(outcome, Done)
+        else Answer(outcome.message, outcome.code, outcome.remedies)
     )
     for each in asked:
         waiting.finish(session, each.id, answer)
@@ -173,23 +173,29 @@ def _let_in(
     """Let the members in whose seats were bought, each checked again under the lock."""
     line = adjustment.outcome or adjustment.state
     if adjustment.state != "applied":
-        code = "payment_declined" if adjustment.state == "refused" else "not_bought"
-        _answer_all(services, [each.id for each in chosen], Answer(line, code))
+        _answer_all(services, [each.id for each in chosen], _not_bought(adjustment, line))
         return
     with services.sessions.begin() as session:
         for each in chosen:
-            _answer(session, _checked_again(session, services, organization_id, each, line), each)
+            case = opened(session, services, organization_id, each.actor)
+            _answer(session, _checked_again(case, each, line), each)
 
 
-def _checked_again(
-    session: Session, services: Services, organization_id: str, each: Waiting, bought: str
-) -> Outcome:
-    organization, member = locked(session, services, organization_id, each.member_id)
-    if why_not := unfit(session, services, organization, member):
+def _not_bought(adjustment: Adjustment, line: str) -> Answer:
+    if adjustment.state == "refused":
+        pay = "update the card in the billing portal, then try again"
+        return Answer(line, "payment_declined", (pay,))
+    return Answer(line, "not_bought", ("try again",))
+
+
+def _checked_again(case: Case, each: Waiting, bought: str) -> Outcome:
+    member = case.find(each.member_id)
+    if member is None:
+        return REMOVED
+    if why_not := case.unfit(member, unblocks=each.unblocks):
         return why_not
-    room = replace(room_of(session, services, organization, member), may_raise=False)
-    decided = decide_activation(room)
+    decided = decide_activation(replace(case.room_of(member), may_raise=False))
     if isinstance(decided, Allow):
-        return join(session, services, member, f"{decided.reason}; {bought}", each.actor)
+        return case.join(member, f"{decided.reason}; {bought}")
     assert isinstance(decided, Refuse), "nothing is bought here"
     return decided

@@ -32,6 +32,7 @@ class ActivationFacts:
     arriving: int = 0  # members who move here with a change that is in flight (B7)
     joining: int = 1  # members activating together: a burst becomes one update (B15)
     organization_in_trial: bool = False
+    restricted: bool = False  # C8: the grace of an Enterprise review is over
     pool_tier: str | None = None  # A5: the tier the pool's members are on
     own_seat_paid: bool = False  # own_seat: whether this member's own seat is live and paid
     shortfall: bool = False  # an unresolved finding that blocks growth
@@ -90,6 +91,11 @@ def capacity(*quantities: int | None) -> int | None:
 
 Outcome = Allow | Raise | Refuse
 
+PAYMENT_NEEDED = "payment_needed"
+# Refused for lack of room, or by a limit of Auto-Add: those who can change it are told.
+NO_ROOM = frozenset({"no_free_seat", "seat_limit", "hard_cap", "contract"})
+AUTO_ADD_LIMIT = "auto_add_limit"
+
 
 def decide_activation(facts: ActivationFacts) -> Outcome:
     """Return whether the member may become active, and what has to be bought for it."""
@@ -100,13 +106,16 @@ def decide_activation(facts: ActivationFacts) -> Outcome:
 
 
 def decide_invite(facts: ActivationFacts) -> Allow | Refuse:
-    """Return whether an invite may be sent.
+    """Return whether an invite may be sent, and whether it may be accepted.
 
-    It reserves and buys nothing (C3): what has to be bought is decided when it is accepted.
+    It reserves and buys nothing (C3): what has to be bought is decided at the activation, and a
+    seat of one's own is paid for in between (A2).
     """
     outcome = decide_activation(facts)
     if isinstance(outcome, Raise):
-        return Allow(reason="a seat is added when the invite is accepted")
+        return Allow(reason="a seat is added at the activation")
+    if isinstance(outcome, Refuse) and outcome.code == PAYMENT_NEEDED:
+        return Allow(reason="the seat joins when it is paid")
     return outcome
 
 
@@ -124,6 +133,18 @@ def _net_zero(facts: ActivationFacts) -> Outcome | None:
     if facts.takes is None:
         return Allow(reason="takes no seat")
     return Allow(reason="net zero for every pool") if facts.takes == facts.frees else None
+
+
+def _restricted(facts: ActivationFacts) -> Outcome | None:
+    # After "takes no seat": a restriction never touches the Owner (C8).
+    if not facts.restricted:
+        return None
+    return Refuse(
+        code="organization_restricted",
+        message="Growth is restricted: the Enterprise review's grace is over",
+        remedies=("remove members until the seats fit", "ask for an Enterprise plan"),
+        notify="owner",
+    )
 
 
 def _tier_differs(facts: ActivationFacts) -> Outcome | None:
@@ -181,7 +202,7 @@ def _own_seat(facts: ActivationFacts) -> Outcome | None:
     if facts.own_seat_paid:
         return Allow(reason="the member's own seat is paid")
     return Refuse(
-        code="payment_needed",
+        code=PAYMENT_NEEDED,
         message="The seat joins when it is paid",
         remedies=("complete the payment of the seat",),
     )
@@ -282,7 +303,7 @@ def _growth_limit(facts: ActivationFacts) -> Outcome | None:
     else:
         return None
     return Refuse(
-        code="auto_add_limit",
+        code=AUTO_ADD_LIMIT,
         message=f"No more {facts.seat.label} seats are added: {why}",
         remedies=(remedy, f"remove a {facts.seat.label} member"),
         notify="owner",
@@ -333,6 +354,7 @@ def _raise(facts: ActivationFacts, proration: Proration) -> Raise | Refuse:
 _ROWS: tuple[Callable[[ActivationFacts], Outcome | None], ...] = (
     _trial_blocks,
     _net_zero,
+    _restricted,
     _tier_differs,
     _unknown,
     _hard_cap,

@@ -1,13 +1,14 @@
-"""Who may hold which role and seat: changes, transfers, departures (A3, B6, B8, B9, C2, C6, C7).
+"""Who holds which role and seat: invites, changes, transfers, departures (A1, A3, B6-B9, C6-C7).
 
 These say what would change and which pool gives and takes a seat; whether the pool that takes has
-room is decided by `activation`, the one place that knows it.
+room is decided by `activation`, the one place that knows it, and who may ask for it by `permits`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconcile.policy.observing import label_of
-from reconcile.policy.values import PlanRules, Refuse, RoleRules
+from reconcile.policy.values import PlanRules, Refuse, RoleRules, SeatPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,9 @@ class MemberFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedRole:
-    """A role asked for. `by_role` is the role of the member who asks; None for staff."""
+    """A role asked for, and the seat type with it."""
 
     role: str
-    by_role: str | None
     seat_type: str | None = None  # None: keep the present one, or the role's only one
 
 
@@ -47,6 +47,45 @@ class Reassign:
     frees: str | None = None
 
 
+def decide_invited(
+    rules: PlanRules, member_id: str, wanted: WantedRole, active_by_role: Mapping[str, int]
+) -> Assignment | Refuse:
+    """Return the role and seat type an invited member will have, or why nobody is invited so.
+
+    An individual plan has its one admin and no other role: there is nobody to invite (A1).
+    """
+    role = rules.roles.get(wanted.role)
+    admins = _count(rules, active_by_role)
+    if rules.single_admin and admins and all(each.is_admin for each in rules.roles.values()):
+        return Refuse(
+            code="individual_plan",
+            message="The plan is for one person: it has no seats to add",
+            remedies=("upgrade the plan",),
+        )
+    if role is None:
+        return _unknown_role(rules, wanted.role)
+    if refused := refuse_second(rules, role, active_by_role):
+        return refused
+    nobody = MemberFacts(member_id=member_id, role=role.role, seat_type=None, active=False)
+    decided = _assign(rules, nobody, role, wanted.seat_type)
+    return decided if isinstance(decided, Refuse) else decided.assignments[0]
+
+
+def refuse_second(
+    rules: PlanRules, role: RoleRules, active_by_role: Mapping[str, int]
+) -> Refuse | None:
+    """Return why there may not be one more of what there is one of: the owner, the one admin."""
+    if role.is_owner and active_by_role.get(role.role, 0):
+        return Refuse(
+            code="transfer_needed",
+            message="There is an owner already",
+            remedies=("transfer the ownership",),
+        )
+    if rules.single_admin and role.is_admin and _count(rules, active_by_role):
+        return _single_admin()
+    return None
+
+
 def decide_role_change(
     rules: PlanRules, member: MemberFacts, wanted: WantedRole, *, other_active_admins: int
 ) -> Reassign | Refuse:
@@ -55,16 +94,9 @@ def decide_role_change(
     The count of other active admins has to be read under the organization's lock: of two admins
     demoting each other at the same moment one has to see the other's success (B8).
     """
-    target, asker = rules.roles.get(wanted.role), rules.roles.get(wanted.by_role or "")
+    target = rules.roles.get(wanted.role)
     if target is None:
         return _unknown_role(rules, wanted.role)
-    if wanted.by_role is not None and not (asker and asker.changes_roles):
-        who = " or ".join(r.role for r in rules.roles.values() if r.changes_roles) or "staff"
-        return Refuse(
-            code="not_allowed",
-            message=f"Only the {who} changes roles",
-            remedies=(f"ask the {who}",),
-        )
     if target.is_owner or _role(rules, member).is_owner:
         return Refuse(
             code="transfer_needed",
@@ -80,13 +112,47 @@ def decide_role_change(
 
 def decide_seat_move(rules: PlanRules, member: MemberFacts, to_seat_type: str) -> Reassign | Refuse:
     """Return the move of a member to another pool (B6); it needs room there and buys nothing."""
+    if refused := _own_seats(rules):
+        return refused
     return _assign(rules, member, _role(rules, member), to_seat_type)
+
+
+def decide_swap(
+    rules: PlanRules, first: MemberFacts, second: MemberFacts, seat_type: str
+) -> Reassign | Refuse:
+    """Return the exchange of two members' pools: `first` gets the second's seat of `seat_type`.
+
+    Net zero for every pool, so it fits where both are full (B7 without a purchase).
+    """
+    if refused := _own_seats(rules):
+        return refused
+    if not (first.active and second.active and second.seat_type == seat_type and first.seat_type):
+        return Refuse(
+            code="nothing_to_swap",
+            message=f"Two active members swap their seats, and one of {second.member_id} "
+            f"has to be a {label_of(rules, seat_type)} seat",
+            remedies=("look at the members again",),
+        )
+    there = _assign(rules, first, _role(rules, first), seat_type)
+    back = _assign(rules, second, _role(rules, second), first.seat_type)
+    if isinstance(there, Refuse) or isinstance(back, Refuse):
+        return there if isinstance(there, Refuse) else back
+    return Reassign(assignments=(*there.assignments, *back.assignments))
 
 
 def decide_admin_transfer(
     rules: PlanRules, admin: MemberFacts, successor: MemberFacts
 ) -> Reassign | Refuse:
-    """Return the exchange of the one admin (A3): both members in one operation, net zero."""
+    """Return the exchange of the one admin (A3): both members in one operation, net zero.
+
+    Where several admins may exist it takes two audited steps instead (B9).
+    """
+    if not rules.single_admin:
+        return Refuse(
+            code="two_steps",
+            message="Several admins may exist: there is no one admin to pass on",
+            remedies=("promote the other member first", "then demote or remove the first"),
+        )
     if not _role(rules, admin).is_admin:
         return Refuse(code="not_admin", message="Only the admin's role is passed on", remedies=())
     if refused := _unfit(admin, successor):
@@ -151,6 +217,22 @@ def decide_departure(
 
 def _role(rules: PlanRules, member: MemberFacts) -> RoleRules:
     return rules.roles.get(member.role, RoleRules(role=member.role))
+
+
+def _count(rules: PlanRules, active_by_role: Mapping[str, int]) -> int:
+    """Return the active admins, the owner included."""
+    return sum(active_by_role.get(name, 0) for name, role in rules.roles.items() if role.is_admin)
+
+
+def _own_seats(rules: PlanRules) -> Refuse | None:
+    """A2: a seat of one's own is of the type that was paid for."""
+    if rules.policy != SeatPolicy.OWN_SEAT:
+        return None
+    return Refuse(
+        code="own_seat",
+        message="Every member pays for a seat of their own: it does not move",
+        remedies=("cancel the seat and pay for another",),
+    )
 
 
 def _assign(

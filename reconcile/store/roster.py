@@ -92,8 +92,14 @@ def member(session: Session, organization_id: str, member_id: str) -> Member | N
     return Member(**{name: row[name] for name in Member.__slots__})
 
 
+def add_member(session: Session, added: Member) -> None:
+    """Add a member who is new to the organization."""
+    values = {name: getattr(added, name) for name in Member.__slots__}
+    session.execute(insert(members).values(updated_at=func.now(), **values))
+
+
 def write_member(session: Session, changed: Member) -> None:
-    """Write the role, seat type and status of a member that exists."""
+    """Write the role, seat type, status and address of a member that exists."""
     session.execute(
         update(members)
         .where(members.c.organization_id == changed.organization_id, members.c.id == changed.id)
@@ -101,6 +107,7 @@ def write_member(session: Session, changed: Member) -> None:
             role=changed.role,
             seat_type=changed.seat_type,
             status=changed.status,
+            email=changed.email,
             updated_at=func.now(),
         )
     )

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from reconcile.actor import Actor
 from reconcile.store.inbox import add_request
 from reconcile.tables import events
 
@@ -25,7 +26,8 @@ class Waiting:
 
     id: str
     member_id: str
-    actor: str
+    actor: Actor
+    unblocks: bool  # a member blocked meanwhile is let in only by a request to unblock
     left: bool  # by whoever asked: a worker has claimed it
 
 
@@ -35,17 +37,31 @@ class Answer:
 
     line: str
     code: str | None = None
+    remedies: tuple[str, ...] = ()
 
 
-def add(
-    session: Session, organization_id: str, member_id: str, *, actor: str, due_at: datetime
+def add(  # noqa: PLR0913 - one request, all by name
+    session: Session,
+    organization_id: str,
+    member_id: str,
+    *,
+    actor: Actor,
+    unblocks: bool = False,
+    due_at: datetime,
 ) -> str:
     """Add a request and return its id. `due_at`: when a worker takes it up unless it is done."""
     return add_request(
         session,
         type=ACTIVATE,
         work_key=f"org:{organization_id}",
-        payload={"organization": organization_id, "member": member_id, "actor": actor},
+        payload={
+            "organization": organization_id,
+            "member": member_id,
+            "actor": actor.who,
+            "token": actor.token_id,
+            "because": actor.because,
+            "unblocks": unblocks,
+        },
         due_at=due_at,
     )
 
@@ -65,19 +81,27 @@ def of_organization(session: Session, organization_id: str) -> tuple[Waiting, ..
     found = []
     for row in rows:
         asked = orjson.loads(row.payload)
-        found.append(Waiting(row.id, asked["member"], asked["actor"], row.started_at is not None))
+        actor = Actor(asked["actor"], asked.get("token"), asked.get("because"))
+        left = row.started_at is not None
+        found.append(Waiting(row.id, asked["member"], actor, asked.get("unblocks", False), left))
     return tuple(found)
 
 
 def finish(session: Session, request_id: str, answer: Answer) -> None:
-    """Record how an open request ended."""
+    """Record how an open request ended; the ways out are kept beside what was asked."""
+    open_one = (events.c.id == request_id, events.c.state == "pending")
+    payload = session.scalar(select(events.c.payload).where(*open_one).with_for_update())
+    if payload is None:
+        return
+    asked = orjson.loads(payload)
     session.execute(
         update(events)
-        .where(events.c.id == request_id, events.c.state == "pending")
+        .where(*open_one)
         .values(
             state="done",
             outcome=answer.line,
             reason=answer.code,
+            payload=orjson.dumps(asked | {"remedies": answer.remedies}),
             finished_at=func.now(),
         )
     )
@@ -86,9 +110,14 @@ def finish(session: Session, request_id: str, answer: Answer) -> None:
 def answer_to(session: Session, request_id: str) -> Answer | None:
     """Return how the request ended, or None while it is open."""
     row = session.execute(
-        select(events.c.state, events.c.outcome, events.c.reason).where(events.c.id == request_id)
+        select(events.c.state, events.c.outcome, events.c.reason, events.c.payload).where(
+            events.c.id == request_id
+        )
     ).one()
-    return None if row.state == "pending" else Answer(row.outcome or row.state, row.reason)
+    if row.state == "pending":
+        return None
+    remedies = orjson.loads(row.payload).get("remedies", ())
+    return Answer(row.outcome or row.state, row.reason, tuple(remedies))
 
 
 def hand_over(session: Session, request_id: str, *, due_at: datetime) -> None:

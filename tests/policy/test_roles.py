@@ -33,7 +33,7 @@ REP = member("sales_rep", "sales_rep", "rep")
 
 def change(rules: PlanRules, who: MemberFacts, to: str, **changes: Any) -> Reassign | Refuse:
     others = changes.pop("others", 1)
-    wanted = WantedRole(**{"role": to, "by_role": "admin", **changes})
+    wanted = WantedRole(**{"role": to, **changes})
     return decide_role_change(rules, who, wanted, other_active_admins=others)
 
 
@@ -60,7 +60,7 @@ def full_pool(outcome: Reassign | Refuse, active: int) -> object:
 
 def test_a_role_change_takes_one_pool_and_frees_the_other() -> None:
     """C6."""
-    outcome = change(COMMERCE, REP, "admin", by_role="owner")
+    outcome = change(COMMERCE, REP, "admin")
     assert outcome == Reassign(
         assignments=(Assignment(member_id="rep", role="admin", seat_type="admin"),),
         takes="admin",
@@ -70,24 +70,9 @@ def test_a_role_change_takes_one_pool_and_frees_the_other() -> None:
     assert code(full_pool(outcome, active=3)) == "seat_limit"
 
 
-@pytest.mark.parametrize("by", ["admin", "sales_rep", "stranger"])
-def test_only_the_owner_changes_roles(by: str) -> None:
-    """C6."""
-    outcome = change(COMMERCE, REP, "admin", by_role=by)
-    assert code(outcome) == "not_allowed"
-    assert isinstance(change(COMMERCE, REP, "admin", by_role=None), Reassign)
-
-
-def test_an_agencys_admins_change_roles() -> None:
-    """C6: the plan's setting."""
-    assert isinstance(change(AGENCY, member("member", "base"), "admin"), Reassign)
-    outcome = change(AGENCY, member("member", "base"), "admin", by_role="member")
-    assert code(outcome) == "not_allowed"
-
-
 def test_whoever_is_not_active_takes_and_frees_nothing() -> None:
     """C3."""
-    outcome = change(COMMERCE, replace(REP, active=False), "admin", by_role="owner")
+    outcome = change(COMMERCE, replace(REP, active=False), "admin")
     assert isinstance(outcome, Reassign)
     assert (outcome.takes, outcome.frees) == (None, None)
 
@@ -120,7 +105,7 @@ def test_a_successor_is_another_active_member(successor: MemberFacts) -> None:
 
 @pytest.mark.parametrize(("who", "to"), [(OWNER, "admin"), (ADMIN, "owner")])
 def test_ownership_is_not_a_change_of_role(who: MemberFacts, to: str) -> None:
-    assert code(change(COMMERCE, who, to, by_role="owner")) == "transfer_needed"
+    assert code(change(COMMERCE, who, to)) == "transfer_needed"
     assert code(decide_departure(COMMERCE, OWNER, other_active_admins=3)) == "transfer_needed"
 
 

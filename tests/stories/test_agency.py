@@ -3,6 +3,7 @@
 A Base seat is 30.00 a month, a Voice seat 50.00; a year costs twelve months less a tenth.
 """
 
+from reconcile.actor import Actor
 from reconcile.members import membership
 from reconcile.members.joining import Done
 from reconcile.nights import checks
@@ -11,6 +12,8 @@ from reconcile.store import roster
 from reconcile.store.roster import AutoAdd
 from tests.support.shop import Shop
 from tests.support.story import DAY_S, ORGANIZATION, START, Story, begun, refusal
+
+ADA = Actor("member:ada")
 
 
 def test_an_agency_from_the_first_invite_to_the_invoice(shop: Shop) -> None:
@@ -92,7 +95,7 @@ def nothing_goes_below_the_active_members(agency: Story) -> None:
 def seats_and_their_members_convert_together(agency: Story, sub: str) -> None:
     """Both pools are full, so neither step works alone (B6, B7)."""
     alone = membership.move_seat(
-        agency.shop.services, ORGANIZATION, "bo", seat_type="voice", actor="ada"
+        agency.shop.services, ORGANIZATION, "bo", seat_type="voice", actor=ADA
     )
     assert refusal(alone).code == "no_free_seat"
     assert agency.ask_in_vain(Wanted(quantities={"base": 1})).code == "below_active"
@@ -108,7 +111,7 @@ def seats_and_their_members_convert_together(agency: Story, sub: str) -> None:
 
 def what_is_removed_is_credited_on_the_next_invoice(agency: Story, sub: str) -> None:
     """A member leaves, then the seat goes: two actions, and no refund (B3, B14)."""
-    left = membership.remove(agency.shop.services, ORGANIZATION, "hal", actor="ada")
+    left = membership.remove(agency.shop.services, ORGANIZATION, "hal", actor=ADA)
     assert left == Done(line="removed; the seat is free, the quantity stays")
     assert agency.shop.quantities(sub)["voice"] == 7
 

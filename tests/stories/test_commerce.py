@@ -6,14 +6,16 @@ quantity of seats is ever written to Stripe.
 
 from sqlalchemy import select
 
-from reconcile.members import membership
-from reconcile.members.activation import may_invite
+from reconcile.actor import Actor
+from reconcile.members import inviting, membership
 from reconcile.members.joining import Done, Outcome
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Refuse
 from reconcile.tables import findings
 from tests.support.shop import Shop
 from tests.support.story import DAY_S, ORGANIZATION, START, Story, begun, refusal
+
+HOST, KIM = Actor("token:host"), Actor("member:kim")
 
 
 def test_a_shop_from_its_trial_to_the_invoice(shop: Shop) -> None:
@@ -72,7 +74,7 @@ def each_pool_fills_by_itself(kowhai: Story) -> None:
     kowhai.joins("pia")
 
     # Revoking the invite frees nothing; the invite was no seat.
-    membership.remove(kowhai.shop.services, ORGANIZATION, "oli", actor="kim")
+    membership.remove(kowhai.shop.services, ORGANIZATION, "oli", actor=KIM)
     assert (kowhai.active("admin"), kowhai.active("sales_rep")) == (3, 1)
     assert kowhai.ask_in_vain(Wanted(quantities={"admin": 4})).code == "included"
 
@@ -91,11 +93,11 @@ def only_the_owner_changes_roles(kowhai: Story) -> None:
 def ownership_is_passed_on(kowhai: Story) -> None:
     """To an admin also when the pool is full; to a sales rep it needs a free Admin seat (C7)."""
     services = kowhai.shop.services
-    to_rep = membership.transfer_ownership(services, ORGANIZATION, "kim", "ned", actor="kim")
+    to_rep = membership.transfer_ownership(services, ORGANIZATION, "kim", "ned", actor=KIM)
     assert is_full(to_rep, "Admin")
     assert kowhai.standing_of("kim") == ("owner", None, "active")
 
-    to_admin = membership.transfer_ownership(services, ORGANIZATION, "kim", "lou", actor="kim")
+    to_admin = membership.transfer_ownership(services, ORGANIZATION, "kim", "lou", actor=KIM)
     assert isinstance(to_admin, Done)
     assert kowhai.standing_of("lou") == ("owner", None, "active")
     assert kowhai.standing_of("kim") == ("admin", "admin", "active")
@@ -137,7 +139,8 @@ def beyond_the_largest_one_review_is_open(kowhai: Story) -> None:
     assert (review["active"], review["hard_cap"]) == (8, 7)
 
     assert isinstance(
-        membership.remove(kowhai.shop.services, ORGANIZATION, "uma", actor="lou"), Done
+        membership.remove(kowhai.shop.services, ORGANIZATION, "uma", actor=Actor("member:lou")),
+        Done,
     )
     assert kowhai.look().closed == 1
     assert kowhai.shop.findings(None) == set()
@@ -153,13 +156,14 @@ def fee(kowhai: Story, plan: str) -> str:
 
 def invites(kowhai: Story, role: str) -> Refuse:
     """Why an invite for the role is not sent."""
-    return refusal(may_invite(kowhai.shop.services, ORGANIZATION, role=role, seat_type=role))
+    services = kowhai.shop.services
+    return refusal(inviting.invite(services, ORGANIZATION, "vic", role=role, actor=HOST))
 
 
 def becomes(kowhai: Story, member_id: str, role: str, *, by: str) -> Outcome:
     """A member's role is changed by another member."""
-    services = kowhai.shop.services
-    return membership.change_role(services, ORGANIZATION, member_id, role=role, by=by, actor=by)
+    services, actor = kowhai.shop.services, Actor(f"member:{by}")
+    return membership.change_role(services, ORGANIZATION, member_id, role=role, actor=actor)
 
 
 def is_full(outcome: Outcome, label: str) -> bool:

@@ -3,6 +3,7 @@
 A Pro seat is 99.00 a month, a Business seat 129.00.
 """
 
+from reconcile.actor import Actor
 from reconcile.members import membership
 from reconcile.members.joining import Done
 from reconcile.policy.seat_change import Requester, Wanted
@@ -69,12 +70,10 @@ def a_pool_is_of_one_tier(workspace: Story) -> None:
 
 def the_one_admin_hands_over(workspace: Story) -> None:
     """There is exactly one admin, before and after (A3)."""
-    services = workspace.shop.services
-    second = membership.change_role(
-        services, ORGANIZATION, "bob", role="admin", by="ann", actor="ann"
-    )
+    services, ann = workspace.shop.services, Actor("member:ann")
+    second = membership.change_role(services, ORGANIZATION, "bob", role="admin", actor=ann)
     assert refusal(second).message == "The plan has exactly one admin, changed in one step"
-    handed = membership.transfer_admin(services, ORGANIZATION, "ann", "bob", actor="ann")
+    handed = membership.transfer_admin(services, ORGANIZATION, "ann", "bob", actor=ann)
     assert isinstance(handed, Done)
     assert workspace.standing_of("bob") == ("admin", "pro", "active")
     assert workspace.standing_of("ann") == ("member", "pro", "active")

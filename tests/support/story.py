@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import update
 
+from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
 from reconcile.adjustments.quote import Preview
 from reconcile.adjustments.seat_change import Applied
-from reconcile.members.activation import activate, may_invite
+from reconcile.members.activation import activate
+from reconcile.members.inviting import invite
 from reconcile.members.joining import Done, Outcome
-from reconcile.policy.activation import Allow
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Refuse
 from reconcile.settling.course import Settled
@@ -28,6 +29,7 @@ DAY_S = 24 * HOUR_S
 # Noon of the first of April 2026: a period of thirty days, half of it is fifteen.
 START = 1_775_044_800
 ORGANIZATION = "org_1"
+HOST = Actor("token:host")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,15 @@ class Story:
 
     def invite(self, member_id: str, *, role: str = "member", seat_type: str | None) -> None:
         """Send an invite, which has to be allowed."""
-        asked = may_invite(self.shop.services, ORGANIZATION, role=role, seat_type=seat_type)
-        assert isinstance(asked, Allow), asked
-        self.enter(member_id, role=role, seat_type=seat_type, status="invited")
+        asked = invite(
+            self.shop.services,
+            ORGANIZATION,
+            member_id,
+            role=role,
+            seat_type=seat_type,
+            actor=HOST,
+        )
+        assert isinstance(asked, Done), asked
 
     def enter(
         self,
@@ -60,7 +68,7 @@ class Story:
 
     def join(self, member_id: str) -> Outcome:
         """The member accepts and signs in."""
-        return activate(self.shop.services, ORGANIZATION, member_id, actor="host")
+        return activate(self.shop.services, ORGANIZATION, member_id, actor=HOST)
 
     def joins(self, *member_ids: str) -> None:
         """They accept and are let in."""

@@ -6,21 +6,22 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import orjson
 import pytest
-from sqlalchemy import select
 
+from reconcile.actor import Actor
 from reconcile.members import membership
 from reconcile.members.joining import Done, NoSuchMember, Outcome
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
 from reconcile.settings import Settings
+from reconcile.store import audit
 from reconcile.store import roster as store
-from reconcile.tables import events
+from reconcile.store.audit import AuditEntry
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.services import environment, running_services
 
 ROOT = Path(__file__).parents[3]
+HOST, OLGA = Actor("token:host"), Actor("member:olga", "tok_1", "a new season")
 
 
 @pytest.fixture
@@ -67,10 +68,9 @@ def code(outcome: Outcome) -> str:
     return outcome.code
 
 
-def told(services: Services) -> list[dict[str, object]]:
+def told(services: Services) -> list[AuditEntry]:
     with services.sessions() as session:
-        payloads = session.scalars(select(events.c.payload).order_by(events.c.received_at))
-        return [orjson.loads(payload) for payload in payloads]
+        return list(audit.page(session, organization_id="org_1"))
 
 
 REP = "sales_rep_sales_rep_active_0"
@@ -78,27 +78,26 @@ REP = "sales_rep_sales_rep_active_0"
 
 def test_only_the_owner_changes_roles(services: Services) -> None:
     shop(services)
-    wanted = {"role": "admin", "seat_type": "admin", "actor": "api"}
-    refused = membership.change_role(services, "org_1", REP, by="adam", **wanted)
+    adam = Actor("member:adam")
+    refused = membership.change_role(services, "org_1", REP, role="admin", actor=adam)
     assert code(refused) == "not_allowed"
-    done = membership.change_role(services, "org_1", REP, by="olga", **wanted)
+    done = membership.change_role(services, "org_1", REP, role="admin", actor=OLGA)
     assert done == Done(line=f"{REP}: admin, admin seat")
     assert now(services, REP) == ("admin", "admin", "active")
     (change,) = told(services)
-    assert change == {
-        "organization": "org_1",
-        "what": "role",
-        "member": REP,
-        "actor": "api",
-        "before": {"role": "sales_rep", "seat_type": "sales_rep"},
-        "after": {"role": "admin", "seat_type": "admin"},
-    }
+    assert (change.actor, change.token_id, change.because) == (
+        "member:olga",
+        "tok_1",
+        "a new season",
+    )
+    assert (change.action, change.subject) == ("member.role_changed", REP)
+    assert change.before == {"role": "sales_rep", "seat_type": "sales_rep", "status": "active"}
+    assert change.after == {"role": "admin", "seat_type": "admin", "status": "active"}
 
 
 def test_a_move_into_a_full_pool_is_refused_and_changes_nothing(services: Services) -> None:
     shop(services, active=3)
-    wanted = {"role": "sales_rep", "seat_type": "sales_rep", "actor": "api"}
-    refused = membership.change_role(services, "org_1", "adam", by="olga", **wanted)
+    refused = membership.change_role(services, "org_1", "adam", role="sales_rep", actor=OLGA)
     assert code(refused) == "seat_limit"
     assert now(services, "adam") == ("admin", "admin", "active")
     assert told(services) == []
@@ -108,29 +107,29 @@ def test_ownership_to_an_admin_fits_a_full_pool(services: Services) -> None:
     shop(services)
     with services.sessions.begin() as session:
         add_members(session, "org_1", "admin", role="admin", active=2)  # 3 of 3
-    done = membership.transfer_ownership(services, "org_1", "olga", "adam", actor="api")
+    done = membership.transfer_ownership(services, "org_1", "olga", "adam", actor=HOST)
     assert isinstance(done, Done)
     assert now(services, "adam") == ("owner", None, "active")
     assert now(services, "olga") == ("admin", "admin", "active")
-    refused = membership.transfer_ownership(services, "org_1", "adam", REP, actor="api")
+    refused = membership.transfer_ownership(services, "org_1", "adam", REP, actor=HOST)
     assert code(refused) == "seat_limit"
     assert now(services, "adam") == ("owner", None, "active")
 
 
 def test_the_owner_cannot_leave_and_a_seat_is_freed_by_whoever_does(services: Services) -> None:
     shop(services, active=3)
-    assert code(membership.remove(services, "org_1", "olga", actor="api")) == "transfer_needed"
-    assert isinstance(membership.remove(services, "org_1", REP, actor="api"), Done)
+    assert code(membership.remove(services, "org_1", "olga", actor=HOST)) == "transfer_needed"
+    assert isinstance(membership.remove(services, "org_1", REP, actor=HOST), Done)
     with services.sessions() as session:
         assert services.roster.counts(session, "org_1").of("sales_rep") == 2
-    again = membership.remove(services, "org_1", REP, actor="api")
+    again = membership.remove(services, "org_1", REP, actor=HOST)
     assert again == Done(line="removed already")
 
 
 def test_revoking_an_invite_frees_nothing(services: Services) -> None:
     shop(services, active=1, invited=1)
     invited = "sales_rep_sales_rep_invited_0"
-    assert isinstance(membership.remove(services, "org_1", invited, actor="api"), Done)
+    assert isinstance(membership.remove(services, "org_1", invited, actor=HOST), Done)
     with services.sessions() as session:
         assert services.roster.counts(session, "org_1").of("sales_rep") == 1
 
@@ -138,16 +137,18 @@ def test_revoking_an_invite_frees_nothing(services: Services) -> None:
 def test_blocking_brings_nobody_back_who_was_removed(services: Services) -> None:
     """What is blocked can be unblocked: the way back from a removal is an invite."""
     team(services, "ada")
-    membership.remove(services, "org_1", "mia", actor="ada")
-    assert code(membership.block(services, "org_1", "mia", actor="ada")) == "removed"
+    membership.remove(services, "org_1", "mia", actor=Actor("member:ada"))
+    assert code(membership.block(services, "org_1", "mia", actor=Actor("member:ada"))) == "removed"
     assert now(services, "mia") == ("member", "base", "removed")
 
 
 def test_at_least_one_active_admin_remains(services: Services) -> None:
     team(services, "ann", "bob")
-    assert isinstance(membership.block(services, "org_1", "ann", actor="api"), Done)
-    assert code(membership.block(services, "org_1", "bob", actor="api")) == "last_admin"
-    demote = membership.change_role(services, "org_1", "bob", role="member", by="bob", actor="api")
+    assert isinstance(membership.block(services, "org_1", "ann", actor=HOST), Done)
+    assert code(membership.block(services, "org_1", "bob", actor=HOST)) == "last_admin"
+    demote = membership.change_role(
+        services, "org_1", "bob", role="member", actor=Actor("member:bob")
+    )
     assert code(demote) == "last_admin"
     assert now(services, "bob") == ("admin", "base", "active")
 
@@ -157,9 +158,11 @@ def test_one_admin_hands_over_in_one_operation(services: Services) -> None:
         add_organization(session, "org_1", plan="workspace_pro")
         add_member(session, "org_1", "ann", role="admin", seat_type="pro")
         add_member(session, "org_1", "bob", role="member", seat_type="pro")
-    promote = membership.change_role(services, "org_1", "bob", role="admin", by="ann", actor="api")
+    promote = membership.change_role(
+        services, "org_1", "bob", role="admin", actor=Actor("member:ann")
+    )
     assert code(promote) == "single_admin"
-    done = membership.transfer_admin(services, "org_1", "ann", "bob", actor="api")
+    done = membership.transfer_admin(services, "org_1", "ann", "bob", actor=HOST)
     assert isinstance(done, Done)
     assert now(services, "ann") == ("member", "pro", "active")
     assert now(services, "bob") == ("admin", "pro", "active")
@@ -168,13 +171,15 @@ def test_one_admin_hands_over_in_one_operation(services: Services) -> None:
 def test_somebody_who_is_not_there(services: Services) -> None:
     team(services, "ann")
     with pytest.raises(NoSuchMember, match="org_1/nobody"):
-        membership.block(services, "org_1", "nobody", actor="api")
-    with pytest.raises(NoSuchMember, match="org_2/ann"):
-        membership.block(services, "org_2", "ann", actor="api")
+        membership.block(services, "org_1", "nobody", actor=HOST)
+    with pytest.raises(NoSuchMember, match="org_2"):
+        membership.block(services, "org_2", "ann", actor=HOST)
 
 
 DEMOTE = """
 import sys
+from reconcile.actor import Actor
+from reconcile.actor import Actor
 from reconcile.members import membership
 from reconcile.members.joining import Done
 from reconcile.settings import Settings
@@ -183,7 +188,7 @@ with running_services(Settings()) as ready:
     print("ready", flush=True); sys.stdin.readline()
     for pair in sys.argv[1:]:
         org, by, member = pair.split("/")
-        membership.change_role(ready, org, member, role="member", by=by, actor="race")
+        membership.change_role(ready, org, member, role="member", actor=Actor("member:" + by))
 """
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from reconcile.actor import Actor
 from reconcile.adjustments import adjusting, preparing
 from reconcile.members.activation import Done, activate
 from reconcile.policy.seat_change import Move
@@ -43,7 +44,7 @@ def test_the_seat_that_a_member_on_the_way_needs_is_not_free(shop: Shop) -> None
     waits(shop, "ann")
     with shop.services.sessions.begin() as session:
         adjustment = adjusting.intend(session, shop.services, intent)
-    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    outcome = activate(shop.services, "org_1", "ann", actor=Actor("token:host"))
     assert isinstance(outcome, Refuse)
     assert outcome.code == "no_free_seat"
     adjusting.carry_out(shop.services, adjustment)
@@ -63,7 +64,7 @@ def test_an_item_that_stripe_no_longer_has_is_no_room(shop: Shop) -> None:
     )
     shop.settle(subscription_id)
     waits(shop, "ann")
-    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    outcome = activate(shop.services, "org_1", "ann", actor=Actor("token:host"))
     assert isinstance(outcome, Refuse)
     assert "item_missing" in shop.findings(subscription_id)
 
@@ -91,7 +92,7 @@ def test_included_seats_need_a_subscription_that_is_alive(shop: Shop, ended: boo
         shop.sandbox._answer("DELETE", f"/v1/subscriptions/{subscription_id}")
         shop.settle(subscription_id)
     waits(shop, "ann", "admin", role="admin")
-    outcome = activate(shop.services, "org_1", "ann", actor="host")
+    outcome = activate(shop.services, "org_1", "ann", actor=Actor("token:host"))
     if ended:
         assert isinstance(outcome, Refuse)
         assert outcome.code == "subscription_inactive"
