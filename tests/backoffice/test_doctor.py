@@ -172,6 +172,7 @@ def test_prices_that_are_missing_say_what_they_should_cost(settings: Settings) -
 
 
 def test_a_portal_that_edits_quantities_is_warned_of(healthy: Settings, sandbox: Sandbox) -> None:
+    """B11."""
     update = "features[subscription_update]"
     sandbox.post(
         "/v1/billing_portal/configurations",

@@ -93,6 +93,7 @@ def assert_charged_exactly_once(shop: Shop, sub: str) -> None:
 def test_a_worker_killed_in_the_middle(
     shop: Shop, short: str, crash_point: str, sent_before: int
 ) -> None:
+    """money.once."""
     killed_at(shop, short, crash_point)
     assert len(updates(shop, short)) == sent_before
     shop.settle(short)
@@ -102,6 +103,7 @@ def test_a_worker_killed_in_the_middle(
 
 
 def test_a_day_later_the_trace_tells_that_it_was_applied(shop: Shop, short: str) -> None:
+    """money.once."""
     killed_at(shop, short, "after_call")
     assert shop.sandbox.control("/idempotency/forget")["forgotten"] >= 1
     shop.at(shop.services.clock() + timedelta(hours=25)).settle(short)

@@ -59,6 +59,7 @@ def host(blank_database_url: str) -> Iterator[Host]:
 
 
 def test_only_active_members_count(session: Session, make_roster: MakeRoster) -> None:
+    """B12."""
     add_organization(session, "org_1", plan="agency")
     add_members(session, "org_1", "voice", active=3, invited=2, pending=1, blocked=4, removed=5)
     add_members(session, "org_1", "base", active=1)
@@ -70,6 +71,7 @@ def test_only_active_members_count(session: Session, make_roster: MakeRoster) ->
 def test_an_owner_takes_no_seat_whatever_the_row_says(
     session: Session, make_roster: MakeRoster
 ) -> None:
+    """C2."""
     add_organization(session, "org_1", plan="commerce_growth")
     add_members(session, "org_1", "admin", role="owner", active=1)
     add_members(session, "org_1", "admin", role="admin", active=2)

@@ -175,6 +175,7 @@ def test_pages_of_subscriptions_and_prices_by_lookup_key(shop: Shop, api: Stripe
 
 
 def test_a_portal_session_has_a_url(shop: Shop, api: StripeApi) -> None:
+    """B11."""
     customer = shop.organization()
     url = api.create_portal_session(customer, return_url="https://app.example/billing")
     assert url.startswith("http")

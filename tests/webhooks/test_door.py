@@ -77,6 +77,7 @@ def test_a_thin_notification_comes_in(receiver: Receiver, engine: Engine) -> Non
 def test_what_is_authentic_is_kept_with_the_reason(
     receiver: Receiver, engine: Engine, event: dict[str, Any]
 ) -> None:
+    """on_call.nothing_vanishes."""
     answer = post_event(receiver.url, event)
     assert (answer.status_code, answer.json()["state"]) == (200, "ignored")
     found = stored(engine, event["id"])
@@ -87,6 +88,7 @@ def test_what_is_authentic_is_kept_with_the_reason(
 def test_an_authentic_body_that_is_no_event_is_kept(
     receiver: Receiver, count_events: Callable[[], int]
 ) -> None:
+    """on_call.nothing_vanishes."""
     for body in (b"not json", b'{"id": "evt_\\u0000"}', b"[1]", b"{}"):
         answer = post_event(receiver.url, body)
         assert (answer.status_code, answer.json()["state"]) == (200, "ignored")

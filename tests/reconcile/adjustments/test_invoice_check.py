@@ -34,6 +34,7 @@ def red(shop: Shop) -> set[str]:
 def test_an_invoice_that_is_not_what_was_previewed(
     shop: Shop, sub: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """money.preview."""
     real = shop.services.stripe.preview
 
     def off_by_one(*args: object) -> object:
@@ -58,6 +59,7 @@ def test_an_invoice_that_is_not_what_the_model_expects(shop: Shop, sub: str) -> 
 
 
 def test_a_credit_shows_as_a_credit(shop: Shop) -> None:
+    """money.credit."""
     shop = shop.with_plan("team", follow_lowers="now")
     customer = shop.organization(plan="team", member=5)
     sub = shop.subscribe(customer, {"member": 5}, plan="team")
@@ -84,6 +86,7 @@ def test_a_credit_shows_as_a_credit(shop: Shop) -> None:
 
 
 def test_the_database_itself_allows_one_adjustment_in_flight(shop: Shop, sub: str) -> None:
+    """money.one_in_flight."""
     shop.settle(sub)
     with shop.services.sessions() as session:
         session.execute(text("update adjustments set state = 'pending', finished_at = null"))

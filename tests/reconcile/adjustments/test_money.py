@@ -17,6 +17,7 @@ from reconcile.adjustments.money import written
     ],
 )
 def test_the_currencys_own_decimals(amount_minor: int, currency: str, expected: str) -> None:
+    """money.minor_units."""
     assert written(amount_minor, currency) == expected
 
 

@@ -37,6 +37,7 @@ def applied(shop: Shop, wanted: Wanted, found: Preview) -> Applied | Refuse:
 def test_adding_and_removing_in_one_save_is_netted_by_stripe_in_one_update(
     shop: Shop, sub: str
 ) -> None:
+    """B1, money.preview."""
     wanted = Wanted(quantities={"voice": 7, "base": 9})
     found = previewed(shop, wanted)
     assert found.words.startswith(
@@ -61,6 +62,7 @@ def test_adding_and_removing_in_one_save_is_netted_by_stripe_in_one_update(
 
 
 def test_removing_seats_is_a_credit_on_the_next_invoice(shop: Shop, sub: str) -> None:
+    """money.credit."""
     wanted = Wanted(quantities={"base": 8})
     found = previewed(shop, wanted)
     assert found.total_minor < 0
@@ -104,6 +106,7 @@ def test_an_edit_in_the_dashboard_between_preview_and_save(shop: Shop, sub: str)
 
 
 def test_a_declined_card_changes_nothing_and_says_so(shop: Shop, sub: str) -> None:
+    """money.paid_for."""
     wanted = Wanted(quantities={"voice": 7})
     found = previewed(shop, wanted)
     customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]

@@ -42,6 +42,7 @@ def inbox(services: Services) -> dict[str, str]:
 
 
 def test_what_no_webhook_told_comes_in_and_is_due(services: Services, sandbox: Sandbox) -> None:
+    """on_call.gap_audit."""
     customers_change(sandbox, 3)
     report = audit.run(services, NIGHT)
     assert (report.state, report.report["missing"], report.report["pages"]) == ("done", 3, 2)

@@ -81,6 +81,7 @@ def test_a_drift_below_the_floor_is_raised_back_with_three_calls(
 def test_a_dry_run_writes_nothing_and_says_what_it_would_have_done(
     shop: Shop, sandbox: Sandbox
 ) -> None:
+    """money.dry_run."""
     (first,) = agreeing(shop, 1)
     shop.edit(first, "voice", 1, proration_behavior="always_invoice")
     report = run(shop, writes=False)

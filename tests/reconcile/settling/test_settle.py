@@ -193,6 +193,7 @@ def test_an_included_plan_writes_nothing_and_opens_one_review_over_the_cap(shop:
 
 
 def test_what_a_schedule_drives_is_left_to_the_schedule(shop: Shop) -> None:
+    """any.schedule."""
     _, sub = short_of_seats(shop)
     shop.sandbox.post("/v1/subscription_schedules", {"from_subscription": sub})
     shop.settle(sub)

@@ -66,6 +66,7 @@ def seconds_until_due(services: Services, event_id: str) -> float:
 
 
 def test_a_burst_is_settled_once(services: Services) -> None:
+    """money.one_in_flight."""
     now = datetime.now(UTC)
     burst = [put(services, stripe_created_at=now + timedelta(seconds=n)) for n in range(4)]
     settling = Settling(Settled(line="raised Voice 5 to 6"))
