@@ -57,6 +57,14 @@ class WaitingForRow(TrueupError):
     """A row that this work needs has not been imported yet."""
 
 
+class Paused(TrueupError):
+    """It is held until somebody resumes it."""
+
+    def __init__(self, detail: str = "", *, pause_id: int) -> None:
+        super().__init__(detail)
+        self.pause_id = pause_id
+
+
 class Permanent(TrueupError):
     """Trying again would fail the same way."""
 
@@ -193,7 +201,7 @@ def _class_of(error: BaseException) -> ErrorClass:
             return ErrorClass.RATE_LIMITED
         case WaitingForRow() | HostAway():
             return ErrorClass.WAITING
-        case RetryLater() | Interrupted():
+        case RetryLater() | Paused() | Interrupted():
             return ErrorClass.RETRY
         # Two processes can meet on a unique index; the second one reads the row the next time.
         case (

@@ -26,8 +26,8 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from reconcile import facts, seeing
-from reconcile.adjustments import invoice_check
+from reconcile import facts, metrics, seeing, tracing
+from reconcile.adjustments import consequences, holding, invoice_check
 from reconcile.adjustments.money import written
 from reconcile.adjustments.preparing import update_of
 from reconcile.crash_points import CrashPoint, crash_point
@@ -77,10 +77,11 @@ def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     """Record the intent under the organization's lock; the caller commits, then carries it out.
 
     From the commit on its quantities count as capacity. A reduction is checked against the counts
-    read here, under the lock that activations take: nobody slips in between. Raises FloorBroken
-    and AdjustmentInFlight.
+    read here, under the lock that activations take: nobody slips in between. Raises FloorBroken,
+    AdjustmentInFlight and Paused.
     """
     roster.lock_organization(session, intent.organization_id)
+    holding.guard(session, intent.organization_id)
     counts = services.roster.counts(session, intent.organization_id)
     active_after = _after_moves(counts, intent.moves)
     for change in intent.changes:
@@ -97,11 +98,16 @@ def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
     """Call Stripe once and record what became of it: applied, refused (declined) or failed.
 
     Raises, leaving the adjustment pending to be resumed: OutcomeUnknown, StripeRateLimited,
-    StripeKeyRefused. Raises StripeRejected after recording a failure that will repeat itself.
+    StripeKeyRefused, Paused. Raises StripeRejected after recording a failure that will repeat
+    itself.
     """
     crash_point(CrashPoint.AFTER_INTENT)
     log.info("adjusting", adjustment=adjustment.id, attempt=adjustment.attempt)
     try:
+    with services.sessions() as session:
+        holding.guard(session, adjustment.organization_id)
+    learned(adjustment=adjustment.id, organization=adjustment.organization_id)
+    tracing.tell(adjustment=adjustment.id, organization=adjustment.organization_id)
         answer = services.stripe.update_subscription(
             adjustment.subscription_id,
             update_of(adjustment, _floors(services, adjustment)),

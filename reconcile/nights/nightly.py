@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
-from reconcile.errors import ErrorClass, RateLimited, RetryLater, classify, retry_delay
+from reconcile.errors import ErrorClass, Paused, RateLimited, RetryLater, classify, retry_delay
+from reconcile.log import about
 from reconcile.nights.report import MOST_LINES, Money, Report
 from reconcile.policy.values import Change
 from reconcile.roster import seatless_roles
@@ -77,12 +78,16 @@ def run(
     """Do the night's run and return its report; done already, return the stored one.
 
     `writes` None is the setting's; without it nothing is written to Stripe. A night that was run
-    dry is done again when it may write, and any night with `again`. While another process is at
-    it, the report so far comes back with the state `elsewhere`. Raises what kept the run from
-    finishing, with the run's row marked failed; the next call goes on where it stopped.
+    dry is done again when it may write, and any night with `again`; while all writes are paused,
+    it is dry. While another process is at it, the report so far comes back with the state
+    `elsewhere`. Raises what kept the run from finishing, with the run's row marked failed; the next
+    call goes on where it stopped.
     """
     writes = services.settings.nightly_writes if writes is None else writes
     with exclusive(services.engine, TASK) as mine:
+    with services.sessions() as session:
+        # Everything is paused: the night only says what it would have done, and is done again.
+        writes = writes and pauses.of_writes(session, None) is None
         with services.sessions.begin() as session:
             found = runs.begin(session, TASK, night, writes=writes)
             if mine and _starts_over(found, writes=writes, again=again):
@@ -266,6 +271,9 @@ class _Night:
             except Exception as error:
                 line = classify(error).line
                 log.warning("not settled", line=line, exc_info=error)
+            except Paused as paused:
+                self._leave_to_a_worker(difference, paused.detail)
+                return _Ended(difference)
                 self._leave_to_a_worker(difference, line)
                 return _Ended(difference, failure=line)
             if settled is None:

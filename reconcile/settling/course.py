@@ -1,5 +1,6 @@
 """One settling under way, and the one line for a person that it ends with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +15,8 @@ class Settled:
 
     `again_at` is set when there was something to wait for. `would` is, of a run that does not
     write, what Stripe's preview says it would have charged: currency and minor units, signed.
-    `ignored`: nothing could be done with it here; it is kept, to be replayed.
+    `ignored`: nothing could be done with it here; it is kept, to be replayed. `decided` are the
+    facts and the decision of every round, as `considered` tells them.
     """
 
     line: str
@@ -26,6 +28,7 @@ class Settled:
     would: tuple[str, int] | None = None
     ignored: bool = False
 
+    decided: tuple[Mapping[str, Any], ...] = ()
 
 @dataclass(slots=True)
 class Course:
@@ -42,6 +45,7 @@ class Course:
     opened: int = 0
     closed: int = 0
 
+    decided: list[Mapping[str, Any]] = field(default_factory=list)
     def count(self, synced: Synced) -> None:
         """Add up the findings opened and closed."""
         self.opened += synced.opened
@@ -66,3 +70,4 @@ class Course:
             closed=self.closed,
             would=would,
         )
+            decided=tuple(self.decided),

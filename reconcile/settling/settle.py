@@ -27,6 +27,7 @@ from reconcile.services import Services
 from reconcile.settling import own_findings
 from reconcile.settling.course import Course, Settled
 from reconcile.store import adjustments, findings, subscriptions
+from reconcile.settling.considered import considered
 from reconcile.store import roster as roster_store
 from reconcile.store.adjustments import Intent
 from reconcile.store.findings import Scope
@@ -39,6 +40,8 @@ from reconcile.stripe_shapes import StripeSubscription
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_SOME_TIME = timedelta(minutes=15)
+# Of an organization with many subscriptions, so many decisions are kept with their facts.
+MOST_DECISIONS = 20
 LOOK_FOR_PLANNED = timedelta(hours=1)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
@@ -166,6 +169,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             scope = replace(scope, organization_id=organization.id)
             judged = verdict.judged | own_findings.done_with(verdict)
             course.count(
+            course.decided.append(considered(found, verdict))
                 findings.sync(
                     session, scope, verdict.observations, judged, at=at, opened_by=course.trigger
                 )
