@@ -22,6 +22,7 @@ from reconcile.errors import (
     ErrorClass,
     JobOverdue,
     ShuttingDown,
+    Paused,
     classify,
     retry_delay,
 )
@@ -31,7 +32,9 @@ from reconcile.outward import delivery
 from reconcile.outward.told import Told
 from reconcile.services import Services
 from reconcile.settling.course import Settled
-from reconcile.settling.settle import settle_customer, settle_organization, settle_subscription
+from reconcile.settling.organizations import settle_customer, settle_organization
+from reconcile.settling.settle import settle_subscription
+from reconcile.store import pauses
 from reconcile.store import work as store
 from reconcile.store.work import ClaimedEvent
 
@@ -51,6 +54,7 @@ class Ended(StrEnum):
     POSTPONED = "postponed"
     RETRY = "retry"
     IGNORED = "ignored"
+    PAUSED = "paused"
     WAITING = "waiting"
     RATE_LIMITED = "rate_limited"
     DEAD = "dead"
@@ -146,11 +150,12 @@ def _in_rounds(services: Services, work_key: str, settle: Settle) -> WorkReport:
         if not batch:
             return report
         crash_point(CrashPoint.AFTER_CLAIM)
+            held = pauses.hold(session, work_key)
         with structlog.contextvars.bound_contextvars(event_id=batch[0].id):
             report = _one_batch(services, work_key, batch, settle)
             _tell(report, batch[0])
         if report.ended is not Ended.DONE:
-            return report
+            return _held(work_key, held) if held and report.ended is Ended.NOTHING_DUE else report
     return report
 
 
@@ -159,25 +164,24 @@ def _one_batch(
 ) -> WorkReport:
     if _killed_its_workers(services, batch[0]):
         # Nobody could write down what happened, each time.
+def _held(work_key: str, held: int) -> WorkReport:
+    return WorkReport(
+        work_key=work_key, ended=Ended.PAUSED, line=f"{held} held by a pause", events=held
+    )
+
+
         error = Classified(
             ErrorClass.PERMANENT, "WorkerDied", "every worker that took it died on it"
         )
         return _failed(services, work_key, batch, error)
     try:
         settled = settle(services, work_key, batch)
-    except ShuttingDown as told:
-        with services.sessions.begin() as session:
-            store.give_back(session, batch)
-        return _report(work_key, batch, Ended.GIVEN_BACK, str(told))
-    except (Exception, JobOverdue) as raised:  # noqa: BLE001 - classified, whatever it is
-        error = classify(raised)
-        if error.error_class is ErrorClass.PERMANENT:
-            structlog.get_logger().error("dead letter", line=error.line, exc_info=raised)
-        return _failed(services, work_key, batch, error)
+    except (Exception, JobOverdue, ShuttingDown) as raised:  # noqa: BLE001 - whatever it is
+        return _not_settled(services, work_key, batch, raised)
     crash_point(CrashPoint.BEFORE_FINISH)
     with services.sessions.begin() as session:
         if settled.again_at is None:
-            store.finish(session, batch, outcome=settled.line)
+            store.finish(session, batch, outcome=settled.line, decided=settled.decided)
             return _report(work_key, batch, Ended.DONE, settled.line)
         store.postpone(session, batch, until=settled.again_at, reason=settled.line)
     return _report(work_key, batch, Ended.POSTPONED, settled.line, settled.again_at)
@@ -191,6 +195,39 @@ def _failed(
         if settled.ignored:
             store.ignore(session, batch, reason=settled.line)
             return _report(work_key, batch, Ended.IGNORED, settled.line)
+def _not_settled(
+    services: Services, work_key: str, batch: list[ClaimedEvent], raised: BaseException
+) -> WorkReport:
+    match raised:
+        case ShuttingDown():
+            with services.sessions.begin() as session:
+                store.give_back(session, batch)
+            return _report(work_key, batch, Ended.GIVEN_BACK, str(raised))
+        case Paused():
+            return _paused(services, work_key, batch, raised)
+    error = classify(raised)
+    if error.error_class is ErrorClass.PERMANENT:
+        structlog.get_logger().error("dead letter", line=error.line, exc_info=raised)
+    return _failed(services, work_key, batch, error)
+
+
+def _paused(
+    services: Services, work_key: str, batch: list[ClaimedEvent], paused: Paused
+) -> WorkReport:
+    """Hold the batch until the pause ends; it may have ended a moment ago."""
+    with services.sessions.begin() as session:
+        stands = pauses.still_stands(session, paused.pause_id)
+        until = services.clock() + (pauses.LOOK_AGAIN if stands else timedelta())
+        store.postpone(
+            session,
+            batch,
+            until=until,
+            reason=paused.detail,
+            held_by=paused.pause_id if stands else None,
+        )
+    return _report(work_key, batch, Ended.PAUSED, paused.detail, until)
+
+
         if delay is None:
             store.bury(session, batch, error=error)
             metrics.DEAD_LETTERS.inc()

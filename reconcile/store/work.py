@@ -10,12 +10,13 @@ own holds what no other row says (who waits for a seat, what was approved): whil
 done, it goes through the same as the newest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Text, case, cast, delete, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from reconcile.errors import Classified
@@ -26,6 +27,9 @@ CLAIM_LIMIT = 1000
 
 # As Python sorts them for the inbox's way in; the database's own collation is another order.
 _BY_BYTES = events.c.id.collate("C")
+
+# How the last so many tries ended is kept on the row.
+TRIES_KEPT = 20
 
 # What is due later than any hint or lease lasts was dated ahead on purpose.
 _SOON = timedelta(minutes=5)
@@ -119,6 +123,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
 def payload_of(session: Session, event_id: str) -> bytes:
     """Return the raw body of an event, byte for byte."""
     return bytes(session.scalars(select(events.c.payload).where(events.c.id == event_id)).one())
+            events.c.held_by.is_(None),
 
 
 def look_again(session: Session, work_key: str, *, within: timedelta) -> None:
@@ -141,25 +146,38 @@ def look_again(session: Session, work_key: str, *, within: timedelta) -> None:
     )
 
 
-def finish(session: Session, batch: Sequence[ClaimedEvent], *, outcome: str) -> None:
-    """Record what was done."""
+def finish(
+    session: Session,
+    batch: Sequence[ClaimedEvent],
+    *,
+    outcome: str,
+    decided: Sequence[Mapping[str, object]] = (),
+) -> None:
+    """Record what was done, and what was decided from which facts."""
     _record(
         session,
         batch,
         handled=True,
         state="done",
         outcome=outcome,
-        reason=None,
-        error_class=None,
-        error_fingerprint=None,
+        decided=list(decided) or None,
         finished_at=func.now(),
     )
 
 
 def postpone(
-    session: Session, batch: Sequence[ClaimedEvent], *, until: datetime, reason: str
+    session: Session,
+    batch: Sequence[ClaimedEvent],
+    *,
+    until: datetime,
+    reason: str,
+    held_by: int | None = None,
 ) -> None:
-    """Leave it pending until then; the try is not counted."""
+    """Leave it pending until then, or until the pause that holds it ends; no try is counted."""
+    # What waits and looks again, and again, has one line to tell.
+    told = case(
+        (events.c.reason == reason, events.c.tries), else_=_tries_and("postponed", reason, None)
+    )
     _record(
         session,
         batch,
@@ -181,16 +199,24 @@ def retry(
 ) -> None:
     """Leave it pending, due again after `delay`, with what went wrong."""
     attempts = events.c.attempts if counted else _uncounted()
-    _record(session, batch, due_at=func.now() + delay, attempts=attempts, **_told(error))
+    told = _told(str(error.error_class), error)
+    _record(session, batch, due_at=func.now() + delay, attempts=attempts, **told)
 
 
 def bury(session: Session, batch: Sequence[ClaimedEvent], *, error: Classified) -> None:
     """Make it a dead letter: a person looks, and requeues or discards it."""
-    _record(session, batch, state="dead", finished_at=func.now(), **_told(error))
+    _record(session, batch, state="dead", finished_at=func.now(), **_told("dead", error))
 
+        **_NO_ERROR,
 
 def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     """Make all of it due now, for another worker; the try is not counted."""
+def ignore(session: Session, batch: Sequence[ClaimedEvent], *, reason: str) -> None:
+    """Keep it with the reason why nothing was done; a person may replay it later."""
+    ignored = {**_NO_ERROR, "state": "ignored", "reason": reason, "finished_at": func.now()}
+    _record(session, batch, handled=True, **ignored)
+
+
     ids = [event.id for event in batch]
     locked = select(events.c.id).where(events.c.id.in_(ids)).order_by(_BY_BYTES)
     session.execute(locked.with_for_update())
@@ -201,7 +227,16 @@ def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     )
 
 
-def _told(error: Classified) -> dict[str, Any]:
+        **{**_NO_ERROR, "reason": reason, "held_by": held_by},
+_NO_ERROR: dict[str, Any] = {
+    "reason": None,
+    "error_class": None,
+    "error_fingerprint": None,
+    "held_by": None,
+}
+
+
+def _told(ended: str, error: Classified) -> dict[str, Any]:
     return {
         "reason": error.line,
         "error_class": str(error.error_class),
@@ -239,7 +274,31 @@ def _record(
 def missing(session: Session, event_ids: Sequence[str]) -> set[str]:
     """Return which of the events are not in the inbox."""
     known = session.scalars(select(events.c.id).where(events.c.id.in_(event_ids)))
+        "held_by": None,
+        "tries": _tries_and(ended, error.line, error.fingerprint),
     return set(event_ids) - set(known)
+
+
+def _tries_and(ended: str, line: str, fingerprint: str | None) -> ColumnElement[Any]:
+    """Return the row's tries and this one, the last of them at most `TRIES_KEPT`."""
+    entry = func.jsonb_build_object(
+        "at",
+        func.now(),
+        "attempt",
+        events.c.attempts,
+        "ended",
+        ended,
+        "line",
+        line,
+        "fingerprint",
+        cast(fingerprint, Text),
+        type_=JSONB,
+    )
+    kept = case(
+        (func.jsonb_array_length(events.c.tries) >= TRIES_KEPT, events.c.tries.op("-")(0)),
+        else_=events.c.tries,
+    )
+    return kept.op("||")(func.jsonb_build_array(entry, type_=JSONB))
 
 
 def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
