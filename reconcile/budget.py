@@ -3,6 +3,11 @@
 from typing import Protocol
 
 
+def kind_of(endpoint: str) -> str:
+    """`GET /v1/subscriptions/sub_1` is a call of `GET /v1/subscriptions`: ids are not endpoints."""
+    return "/".join(endpoint.split("/")[:3])
+
+
 class Budget(Protocol):
     """The calls a second that all processes share."""
 

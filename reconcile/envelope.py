@@ -102,6 +102,7 @@ class InboxRow:
     work_key: str | None = None
     state: State = "ignored"
     reason: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ share the directory are added up by whichever of them serves.
 
 import os
 
+import structlog
 from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
@@ -16,6 +17,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from reconcile.settings import Settings
 
@@ -26,11 +28,11 @@ RELAY_ERRORS = Counter(
 QUEUE_DEPTH = Gauge(
     "trueup_queue_depth", "Hints that wait in the queue.", multiprocess_mode="mostrecent"
 )
-WORKED_OFF = Counter(
-    "trueup_worked_off", "Work keys worked off, by how it ended.", ["scope", "ended"]
 NOTICES = Counter(
     "trueup_notices", "Tries to deliver a notice to the host, by how they ended.", ["result"]
 )
+WORKED_OFF = Counter(
+    "trueup_worked_off", "Work keys worked off, by how it ended.", ["scope", "ended"]
 )
 WORK_SECONDS = Histogram(
     "trueup_work_seconds",
@@ -38,7 +40,40 @@ WORK_SECONDS = Histogram(
     ["scope"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
 )
-DEAD_LETTERS = Counter("trueup_dead_letters", "Events that became dead letters.")
+DEAD_LETTERS = Counter(
+    "trueup_dead_letters", "Events that became dead letters, by class of error.", ["error_class"]
+)
+RESCUED = Counter(
+    "trueup_relay_rescued_keys",
+    "Work keys hinted again because their lease ran out: a lost hint, or a worker that died.",
+)
+STRIPE_CALLS = Counter(
+    "trueup_stripe_calls",
+    "Calls to Stripe, by endpoint and what came of them.",
+    ["endpoint", "result"],
+)
+STRIPE_SECONDS = Histogram(
+    "trueup_stripe_call_seconds",
+    "Seconds a call to Stripe took, without the wait for its slot.",
+    ["endpoint"],
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 20),
+)
+BUDGET_LEFT = Gauge(
+    "trueup_stripe_budget_left",
+    "Slots left in this second's shared budget when last looked at.",
+    multiprocess_mode="mostrecent",
+)
+ADJUSTMENTS = Counter(
+    "trueup_adjustments", "Adjustments that ended, by kind and how.", ["kind", "state"]
+)
+MONEY_MOVED = Counter(
+    "trueup_money_moved_minor",
+    "What adjustments moved, in minor units, by direction and currency.",
+    ["direction", "currency"],
+)
+FINDINGS_OPENED = Counter(
+    "trueup_findings_opened", "Findings opened: drift and anomalies, by kind.", ["kind"]
+)
 BUDGET_WAIT_SECONDS = Histogram(
     "trueup_stripe_budget_wait_seconds",
     "Seconds a Stripe call waited for its slot of the shared budget.",
@@ -53,10 +88,24 @@ WORKER_RESTARTS = Counter(
 RUNS = Counter(
     "trueup_runs", "Runs of the schedule, by task and how they ended.", ["task", "state"]
 )
+DRIFT = Counter(
+    "trueup_nightly_differences",
+    "What the nightly comparison found to differ, by what.",
+    ["reason"],
+)
+RUN_SECONDS = Histogram(
+    "trueup_run_seconds",
+    "Seconds a run of the schedule took, by task.",
+    ["task"],
+    buckets=(1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400),
+)
 AUDITED = Counter(
     "trueup_gap_audit_events", "Events of Stripe's list the gap audit looked at.", ["found"]
 )
 PRUNED = Counter("trueup_pruned_events", "Finished events deleted after their time.")
+REDACTED = Counter(
+    "trueup_redacted_events", "Finished events whose personal data was taken out after its time."
+)
 
 
 def exposed() -> CollectorRegistry:
@@ -68,8 +117,22 @@ def exposed() -> CollectorRegistry:
     return registry
 
 
-def serve(settings: Settings) -> None:
-    """Answer `/metrics` from a thread of this process at `metrics_listen`, if that is set."""
-    if settings.metrics_listen:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        start_http_server(int(port), host, exposed())
+def serve(settings: Settings, *more: Collector) -> None:
+    """Answer `/metrics` from a thread of this process at `metrics_listen`, if that is set.
+
+    `more` is what this process can tell besides its own counts. Another process of the same
+    machine may be answering there already: then it adds ours up, or nobody sees them, but no work
+    is refused for want of a port.
+    """
+    if not settings.metrics_listen:
+        return
+    registry = exposed()
+    for each in more:
+        registry.register(each)
+    host, _, port = settings.metrics_listen.rpartition(":")
+    try:
+        start_http_server(int(port), host, registry)
+    except OSError as error:
+        structlog.get_logger().warning(
+            "no metrics from this process", listen=settings.metrics_listen, error=str(error)
+        )

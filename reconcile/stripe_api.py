@@ -5,7 +5,9 @@ takes a slot of the shared budget first. The SDK itself retries nothing: what to
 is decided in `errors` and, where money moves, in `adjusting`.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,11 +15,18 @@ from typing import Any
 
 import stripe
 
+from reconcile import log, metrics, tracing
 from reconcile import stripe_shapes as shapes
-from reconcile.budget import Budget
+from reconcile.budget import Budget, kind_of
 from reconcile.errors import (
+    CardDeclined,
+    OutcomeUnknown,
     Permanent,
+    StripeGone,
+    StripeKeyRefused,
     StripeRateLimited,
+    StripeRejected,
+    StripeUnavailable,
 )
 from reconcile.settings import STRIPE_API_VERSION, Settings
 from reconcile.stripe_errors import concerns_everyone, replayed, translated
@@ -303,7 +312,17 @@ class StripeApi:
         *,
         idempotency_key: str | None = None,
     ) -> tuple[Json, "_Answer"]:
-        self._budget.acquire(f"{method.upper()} {path}")
+        endpoint = f"{method.upper()} {path}"
+        self._budget.acquire(endpoint)
+        with _watched(kind_of(endpoint), path):
+            body, answer = self._send(method, path, params, idempotency_key)
+            log.learned(stripe_request_id=answer.request_id)
+            tracing.tell(stripe_request_id=answer.request_id)
+            return body, answer
+
+    def _send(
+        self, method: str, path: str, params: Mapping[str, Any], idempotency_key: str | None
+    ) -> tuple[Json, "_Answer"]:
         options = {"idempotency_key": idempotency_key} if idempotency_key else {}
         try:
             response = self._client.raw_request(method, path, **params, **options)
@@ -316,6 +335,38 @@ class StripeApi:
             return read_body(response.headers), _Answer.of(response.headers)
         except ValueError as error:
             raise shapes.UnreadableShape(path) from error
+
+
+@contextmanager
+def _watched(endpoint: str, path: str) -> Iterator[None]:
+    """Count one call by what came of it, and show it in the trace."""
+    began = time.monotonic()
+    result = "ok"
+    with tracing.span(f"stripe {endpoint}", path=path):
+        try:
+            yield
+        except Exception as error:
+            result = next((name for kind, name in _RESULTS if isinstance(error, kind)), "error")
+            request_id = getattr(error, "request_id", None)
+            log.learned(stripe_request_id=request_id)
+            tracing.tell(stripe_request_id=request_id, result=result)
+            raise
+        finally:
+            metrics.STRIPE_CALLS.labels(endpoint=endpoint, result=result).inc()
+            metrics.STRIPE_SECONDS.labels(endpoint=endpoint).observe(time.monotonic() - began)
+
+
+# What came of a call, as a metric's label; the first that fits.
+_RESULTS: tuple[tuple[type[Exception], str], ...] = (
+    (CardDeclined, "declined"),
+    (StripeGone, "gone"),
+    (StripeRejected, "rejected"),
+    (StripeRateLimited, "rate_limited"),
+    (StripeKeyRefused, "key_refused"),
+    (OutcomeUnknown, "unknown"),
+    (StripeUnavailable, "unavailable"),
+    (shapes.UnreadableShape, "unreadable"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,20 @@ class DoorMetrics:
             registry=registry,
         )
 
+        self.seconds = Histogram(
+            "trueup_webhook_seconds",
+            "Seconds from the request to its answer, by outcome",
+            ["outcome"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8),
+            registry=registry,
+        )
+        self.ack_age = Histogram(
+            "trueup_webhook_ack_age_seconds",
+            "Seconds from an event's creation at Stripe to our answer that it is stored",
+            buckets=(1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400, 259200),
+            registry=registry,
+        )
+
     def count(self, outcome: Outcome, secret_name: str = "") -> None:
         """Count one request; `secret_name` is empty when none matched."""
         self._requests.labels(outcome, secret_name).inc()

@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from reconcile import log
+from reconcile import log, tracing
 from reconcile.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,18 +67,19 @@ def serve(served: Served, settings: Settings, port: int, host: str) -> None:
         log_level=LogLevels.error,
     )
     server.on_startup(partial(_serve_metrics, settings))
-    load = partial(_load, served.build, settings, os.getpid())
+    load = partial(_load, served, settings, os.getpid())
     try:
         server.serve(target_loader=load, wrap_loader=False)
     finally:
         shutil.rmtree(counts, ignore_errors=True)
 
 
-def _load(build: Builder, settings: Settings, watcher_pid: int) -> "Flask":
+def _load(served: Served, settings: Settings, watcher_pid: int) -> "Flask":
     """Build the application in a worker of granian; the imports are the worker's own."""
     log.configure(settings)
+    tracing.configure(settings, served.name.partition(".")[0])
     threading.Thread(target=_end_with, args=(watcher_pid,), daemon=True).start()
-    return build(settings)
+    return served.build(settings)
 
 
 def _end_with(watcher_pid: int) -> None:

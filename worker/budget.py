@@ -16,6 +16,7 @@ from limits.strategies import MovingWindowRateLimiter
 from redis import RedisError
 
 from reconcile import metrics
+from reconcile.budget import kind_of
 from reconcile.errors import RateLimited
 from reconcile.settings import Settings
 from worker.queues import connect
@@ -56,6 +57,7 @@ class SharedBudget:
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
         self._paused_until = 0.0
+        self._look_again_at = 0.0
         self._log = structlog.get_logger()
 
     def acquire(self, endpoint: str) -> None:
@@ -69,10 +71,16 @@ class SharedBudget:
         metrics.BUDGET_WAIT_SECONDS.observe(time.monotonic() - asked_at)
 
     def slow_down(self, seconds: float) -> None:
-        """Give out no slot to any process for so long: Stripe answered one of them 429."""
-        self._paused_until = time.monotonic() + seconds
+        """Give out no slot to any process for so long: Stripe answered one of them 429.
+
+        A longer pause that is in force already stays.
+        """
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+        for_ms = max(1, round(seconds * 1000))
         try:
-            self._redis.set(PAUSED, 1, px=max(1, round(seconds * 1000)))
+            # Set where there is none, else only ever moved further away.
+            if not self._redis.set(PAUSED, 1, px=for_ms, nx=True):
+                self._redis.pexpire(PAUSED, for_ms, gt=True)
         except RedisError as error:
             self._alone_for_now(error)
 
@@ -86,12 +94,22 @@ class SharedBudget:
             if self._redis.exists(PAUSED):
                 return False
             # The endpoint first: a slot of the whole budget is not spent on a call that must wait.
-            return self._shared.hit(
-                self._endpoint, "endpoint", _kind_of(endpoint)
+            taken = self._shared.hit(
+                self._endpoint, "endpoint", kind_of(endpoint)
             ) and self._shared.hit(self._all, "all")
+            self._look_at_what_is_left(now)
         except RedisError as error:
             self._alone_for_now(error)
             return self._try_alone()
+        else:
+            return taken
+
+    def _look_at_what_is_left(self, now: float) -> None:
+        """Once a second: it costs a call to the server."""
+        if now >= self._look_again_at:
+            self._look_again_at = now + 1
+            _, left = self._shared.get_window_stats(self._all, "all")
+            metrics.BUDGET_LEFT.set(left)
 
     def _alone_for_now(self, error: RedisError) -> None:
         self._away_until = time.monotonic() + AWAY_S
@@ -100,8 +118,3 @@ class SharedBudget:
     def _try_alone(self) -> bool:
         metrics.BUDGET_ALONE.inc()
         return self._own.hit(self._alone, "alone")
-
-
-def _kind_of(endpoint: str) -> str:
-    """`GET /v1/subscriptions/sub_1` is a call of `GET /v1/subscriptions`: ids are not endpoints."""
-    return "/".join(endpoint.split("/")[:3])

@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import WorkerStatus
 
-from reconcile import log, metrics
+from reconcile import error_reports, log, metrics, tracing
 from reconcile.budget import Budget
 from reconcile.errors import TrueupError
 from reconcile.services import Services, open_services
@@ -64,7 +64,8 @@ class InProcessWorker(SimpleWorker):
         if run is None or len(arguments) != 1 or not isinstance(arguments[0], str):
             structlog.get_logger().error("refused a job that is not ours", job=job.id)
             return
-        run(arguments[0])
+        with log.about(job=job.id):
+            run(arguments[0])
 
     def run_maintenance_tasks(self) -> None:
         """Forget the hints of workers that died; their rows come due again without them.
@@ -100,6 +101,7 @@ def run_worker(
 ) -> None:
     """Work until told to stop or until the queue's server is gone; the supervisor's child."""
     log.configure(settings)
+    tracing.configure(settings, "worker")
     metrics.serve(settings)
     logger = structlog.get_logger()
     try:
@@ -114,6 +116,9 @@ def run_worker(
         raise SystemExit(1) from None
     finally:
         services.close()
+        # A forked process ends without what others do at their exit.
+        tracing.stop()
+        error_reports.flush()
     logger.info("worker ended")
 
 

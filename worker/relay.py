@@ -15,11 +15,12 @@ from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from reconcile import log, metrics
+from reconcile import log, metrics, tracing
 from reconcile.database import build_engine, build_sessions
 from reconcile.settings import Settings
 from reconcile.store import work as store
 from worker.queues import Queue
+from worker.standing import StandingCollector
 
 LONGEST_PAUSE_S = 5.0
 
@@ -37,10 +38,15 @@ def hint_due(sessions: sessionmaker[Session], queue: Queue, settings: Settings) 
         return 0
     with sessions.begin() as session:
         lease = timedelta(seconds=settings.hint_lease_s)
-        work_keys = store.take_due(session, limit=room, lease=lease)
-        queue.hint(work_keys)
-    metrics.HINTED.inc(len(work_keys))
-    return len(work_keys)
+        taken = store.take_due(session, limit=room, lease=lease)
+        queue.hint([due.work_key for due in taken])
+    metrics.HINTED.inc(len(taken))
+    metrics.RESCUED.inc(sum(due.rescued for due in taken))
+    for due in taken:
+        if due.traceparent:
+            with tracing.span("hint", parent=due.traceparent, work_key=due.work_key):
+                pass
+    return len(taken)
 
 
 class Relay:
@@ -88,7 +94,9 @@ class Relay:
 def main(settings: Settings) -> None:
     """Relay until SIGTERM or SIGINT."""
     log.configure(settings)
-    metrics.serve(settings)
+    tracing.configure(settings, "relay")
+    standing = StandingCollector(settings)
+    metrics.serve(settings, standing)
     relay = Relay(settings)
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -98,3 +106,5 @@ def main(settings: Settings) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     relay.run()
+    standing.close()
+    tracing.stop()

@@ -14,7 +14,7 @@ from types import FrameType
 
 import structlog
 
-from reconcile import log, metrics
+from reconcile import log, metrics, tracing
 from reconcile.errors import ShuttingDown
 from reconcile.nights import audit, nightly, prune
 from reconcile.services import Services, open_services
@@ -121,6 +121,7 @@ class Schedule:
 def main(settings: Settings) -> None:
     """Run the schedule until SIGTERM or SIGINT."""
     log.configure(settings)
+    tracing.configure(settings, "schedule")
     metrics.serve(settings)
     services = open_services(settings, SharedBudget(settings))
     schedule = Schedule(services, tasks(settings))
@@ -137,3 +138,4 @@ def main(settings: Settings) -> None:
         structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
     finally:
         services.close()
+        tracing.stop()

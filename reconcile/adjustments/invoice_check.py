@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from reconcile import tracing
 from reconcile.adjustments import model_check
 from reconcile.catalog import Catalog
 from reconcile.policy.values import FindingKind, Observation, Proration
@@ -130,6 +131,7 @@ def is_of(adjustment: Adjustment, invoice: StripeInvoice) -> bool:
     )
 
 
+@tracing.traced("check invoice")
 def check(
     services: Services,
     adjustment: Adjustment,
@@ -140,6 +142,7 @@ def check(
 
     Reads the invoice (or the pending items) from Stripe where it is not at hand.
     """
+    tracing.tell(adjustment=adjustment.id, invoice=adjustment.invoice_id)
     lines = _lines(services.stripe, adjustment, subscription, invoice)
     observations = list(
         _differences(services.stripe, services.catalog, adjustment, subscription, invoice, lines)

@@ -4,6 +4,7 @@ Two schedulers, a scheduler and a cron, a crash and its successor: the lock lets
 and the row says how far it came. A failed run goes on where it stopped when it is called again.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -46,6 +47,7 @@ def once(services: Services, task: str, night: date, work: Work) -> TaskReport:
         if run.state == "done":
             return TaskReport(task=task, night=night, state="done", report=run.report)
         state, report = "done", dict[str, Any]()
+        began = time.monotonic()
         try:
             report.update(work(services, run))
         except Exception as error:  # noqa: BLE001 - whatever it was, the run's row tells it
@@ -54,5 +56,6 @@ def once(services: Services, task: str, night: date, work: Work) -> TaskReport:
         with services.sessions.begin() as session:
             runs.finish(session, run.id, state=state, report=report)
     metrics.RUNS.labels(task=task, state=state).inc()
+    metrics.RUN_SECONDS.labels(task=task).observe(time.monotonic() - began)
     structlog.get_logger().info(f"{task} {state}", night=str(night), **report)
     return TaskReport(task=task, night=night, state=state, report=report)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from reconcile import metrics
 from reconcile.policy.values import FindingKind, Observation
 from reconcile.tables import findings
 
@@ -82,7 +83,9 @@ def sync(  # noqa: PLR0913 - one observation round, all by name
         if key in seen:
             continue
         seen.add(key)
-        opened += key not in standing
+        if key not in standing:
+            opened += 1
+            metrics.FINDINGS_OPENED.labels(kind=observation.kind.value).inc()
         _write(session, scope, observation, standing.get(key), at, opened_by)
     gone = [
         row.id
@@ -116,6 +119,21 @@ def open_of(session: Session, scope: Scope) -> tuple[Finding, ...]:
         .order_by(findings.c.id)
     )
     return tuple(_finding(row) for row in rows.mappings())
+
+
+def subscriptions_with(
+    session: Session, organization_id: str, kind: FindingKind
+) -> frozenset[str]:
+    """Return the organization's subscriptions that have an open finding of this kind."""
+    found = session.scalars(
+        select(findings.c.subscription_id).where(
+            findings.c.organization_id == organization_id,
+            findings.c.kind == kind.value,
+            findings.c.closed_at.is_(None),
+            findings.c.subscription_id.is_not(None),
+        )
+    )
+    return frozenset(str(each) for each in found)
 
 
 def _finding(row: RowMapping) -> Finding:

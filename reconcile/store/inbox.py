@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.orm import Session
 
+from reconcile import tracing
 from reconcile.envelope import InboxRow
 from reconcile.tables import events
 
@@ -32,6 +33,7 @@ _COLUMNS = {
     "work_key": "text",
     "state": "text",
     "reason": "text",
+    "traceparent": "text",
     "deliveries": "integer",
 }
 _OF_THE_ROW = tuple(name for name in _COLUMNS if name != "deliveries")
@@ -110,6 +112,7 @@ def add_request(  # noqa: PLR0913 - the values of one row, all by name
             organization_id=named if scope == "org" else organization_id,
             work_key=work_key,
             payload=orjson.dumps(payload),
+            traceparent=tracing.traceparent(),
             due_at=due_at,
         )
     )

@@ -11,6 +11,7 @@ from itertools import islice
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from reconcile import metrics
 from reconcile.policy.values import FindingKind, PlanRules
 from reconcile.store import nightly_queries as queries
 from reconcile.store.bulk import copy_rows, copying
@@ -168,7 +169,9 @@ def compare(
 
     def told(query: str, kind: str) -> Told:
         answer = session.execute(text(query), given | {"kind": kind, "opened_by": opened_by})
-        return Told(*answer.one())
+        found = Told(*answer.one())
+        metrics.FINDINGS_OPENED.labels(kind=kind).inc(found.opened)
+        return found
 
     return Compared(
         unknown=told(queries.UNKNOWN, FindingKind.UNKNOWN_CUSTOMER.value),

@@ -46,15 +46,42 @@ class ClaimedEvent:
     stripe_created_at: datetime | None
     error_class: str | None
     attempts: int
+    traceparent: str | None = None
 
 
-def take_due(session: Session, *, limit: int, lease: timedelta) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A work key with something due. `rescued`: somebody was to do it and did not.
+
+    `traceparent` is that of the oldest of its rows.
+    """
+
+    work_key: str
+    rescued: bool
+    traceparent: str | None
+
+
+# A row whose lease ran out: hinted and taken by nobody, or taken by a worker that never said how it
+# ended. New rows, redelivered ones, requests dated ahead, retries and what was put off are not.
+_LEASE_RAN_OUT = events.c.error_class.is_(None) & (
+    (
+        events.c.started_at.is_(None)
+        & (events.c.kind != "request")
+        & (events.c.due_at > events.c.received_at)
+        & events.c.due_at.is_distinct_from(events.c.last_delivered_at)
+        & events.c.reason.is_(None)
+    )
+    | (events.c.started_at.is_not(None) & events.c.reason.is_(None) & (events.c.attempts > 0))
+)
+
+
+def take_due(session: Session, *, limit: int, lease: timedelta) -> list[Due]:
     """Return the work keys of up to `limit` due rows, oldest first, and put them off by `lease`.
 
     Rows that another relay, a receiver or a worker is writing at this moment are passed over.
     """
     picked = (
-        select(events.c.id)
+        select(events.c.id, _LEASE_RAN_OUT.label("rescued"))
         .where(
             events.c.state == "pending",
             events.c.due_at <= func.now(),
@@ -69,18 +96,25 @@ def take_due(session: Session, *, limit: int, lease: timedelta) -> list[str]:
         update(events)
         .where(events.c.id == picked.c.id)
         .values(due_at=func.now() + lease)
-        .returning(events.c.work_key, events.c.received_at)
+        .returning(events.c.work_key, events.c.received_at, events.c.traceparent, picked.c.rescued)
     ).all()
-    in_order = sorted(taken, key=lambda row: row.received_at)
-    return list(dict.fromkeys(row.work_key for row in in_order))
+    found: dict[str, Due] = {}
+    for row in sorted(taken, key=lambda row: row.received_at):
+        first = found.get(row.work_key)
+        found[row.work_key] = Due(
+            work_key=row.work_key,
+            rescued=row.rescued or (first is not None and first.rescued),
+            traceparent=first.traceparent if first else row.traceparent,
+        )
+    return list(found.values())
 
 
 def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedEvent]:
     """Return the batch of the key, leased to the caller; empty when there is nothing to do now.
 
     Work starts when a row is due, hinted or left by a worker that died. With it goes every failed
-    row that waits for its next try. A row that somebody dated ahead stays where it is. The caller
-    holds the key's lock.
+    row that waits for its next try. A row that somebody dated ahead, or that a pause holds, stays
+    where it is. The caller holds the key's lock.
     """
     soon = events.c.due_at <= func.now() + lease
     found = session.execute(
@@ -89,6 +123,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
             events.c.work_key == work_key,
             events.c.state == "pending",
             soon | events.c.error_class.is_not(None),
+            events.c.held_by.is_(None),
         )
         .order_by(_BY_BYTES)
         .limit(CLAIM_LIMIT)
@@ -115,6 +150,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
             stripe_created_at=row.stripe_created_at,
             error_class=row.error_class,
             attempts=row.attempts + 1,
+            traceparent=row.traceparent,
         )
         for row in newest_first
     ]
@@ -123,7 +159,6 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
 def payload_of(session: Session, event_id: str) -> bytes:
     """Return the raw body of an event, byte for byte."""
     return bytes(session.scalars(select(events.c.payload).where(events.c.id == event_id)).one())
-            events.c.held_by.is_(None),
 
 
 def look_again(session: Session, work_key: str, *, within: timedelta) -> None:
@@ -162,7 +197,14 @@ def finish(
         outcome=outcome,
         decided=list(decided) or None,
         finished_at=func.now(),
+        **_NO_ERROR,
     )
+
+
+def ignore(session: Session, batch: Sequence[ClaimedEvent], *, reason: str) -> None:
+    """Keep it with the reason why nothing was done; a person may replay it later."""
+    ignored = {**_NO_ERROR, "state": "ignored", "reason": reason, "finished_at": func.now()}
+    _record(session, batch, handled=True, **ignored)
 
 
 def postpone(
@@ -182,10 +224,9 @@ def postpone(
         session,
         batch,
         due_at=until,
-        reason=reason,
-        error_class=None,
-        error_fingerprint=None,
+        tries=told,
         attempts=_uncounted(),
+        **{**_NO_ERROR, "reason": reason, "held_by": held_by},
     )
 
 
@@ -207,16 +248,9 @@ def bury(session: Session, batch: Sequence[ClaimedEvent], *, error: Classified) 
     """Make it a dead letter: a person looks, and requeues or discards it."""
     _record(session, batch, state="dead", finished_at=func.now(), **_told("dead", error))
 
-        **_NO_ERROR,
 
 def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     """Make all of it due now, for another worker; the try is not counted."""
-def ignore(session: Session, batch: Sequence[ClaimedEvent], *, reason: str) -> None:
-    """Keep it with the reason why nothing was done; a person may replay it later."""
-    ignored = {**_NO_ERROR, "state": "ignored", "reason": reason, "finished_at": func.now()}
-    _record(session, batch, handled=True, **ignored)
-
-
     ids = [event.id for event in batch]
     locked = select(events.c.id).where(events.c.id.in_(ids)).order_by(_BY_BYTES)
     session.execute(locked.with_for_update())
@@ -227,7 +261,6 @@ def ignore(session: Session, batch: Sequence[ClaimedEvent], *, reason: str) -> N
     )
 
 
-        **{**_NO_ERROR, "reason": reason, "held_by": held_by},
 _NO_ERROR: dict[str, Any] = {
     "reason": None,
     "error_class": None,
@@ -241,7 +274,31 @@ def _told(ended: str, error: Classified) -> dict[str, Any]:
         "reason": error.line,
         "error_class": str(error.error_class),
         "error_fingerprint": error.fingerprint,
+        "held_by": None,
+        "tries": _tries_and(ended, error.line, error.fingerprint),
     }
+
+
+def _tries_and(ended: str, line: str, fingerprint: str | None) -> ColumnElement[Any]:
+    """Return the row's tries and this one, the last of them at most `TRIES_KEPT`."""
+    entry = func.jsonb_build_object(
+        "at",
+        func.now(),
+        "attempt",
+        events.c.attempts,
+        "ended",
+        ended,
+        "line",
+        line,
+        "fingerprint",
+        cast(fingerprint, Text),
+        type_=JSONB,
+    )
+    kept = case(
+        (func.jsonb_array_length(events.c.tries) >= TRIES_KEPT, events.c.tries.op("-")(0)),
+        else_=events.c.tries,
+    )
+    return kept.op("||")(func.jsonb_build_array(entry, type_=JSONB))
 
 
 def _uncounted() -> ColumnElement[int]:
@@ -274,31 +331,7 @@ def _record(
 def missing(session: Session, event_ids: Sequence[str]) -> set[str]:
     """Return which of the events are not in the inbox."""
     known = session.scalars(select(events.c.id).where(events.c.id.in_(event_ids)))
-        "held_by": None,
-        "tries": _tries_and(ended, error.line, error.fingerprint),
     return set(event_ids) - set(known)
-
-
-def _tries_and(ended: str, line: str, fingerprint: str | None) -> ColumnElement[Any]:
-    """Return the row's tries and this one, the last of them at most `TRIES_KEPT`."""
-    entry = func.jsonb_build_object(
-        "at",
-        func.now(),
-        "attempt",
-        events.c.attempts,
-        "ended",
-        ended,
-        "line",
-        line,
-        "fingerprint",
-        cast(fingerprint, Text),
-        type_=JSONB,
-    )
-    kept = case(
-        (func.jsonb_array_length(events.c.tries) >= TRIES_KEPT, events.c.tries.op("-")(0)),
-        else_=events.c.tries,
-    )
-    return kept.op("||")(func.jsonb_build_array(entry, type_=JSONB))
 
 
 def prune(session: Session, *, older_than: timedelta, limit: int) -> int:

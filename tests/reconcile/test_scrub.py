@@ -1,6 +1,7 @@
 """What may not leave as words: secrets, cards, people. And what has to stay readable."""
 
 import json
+import time
 
 import pytest
 
@@ -81,3 +82,13 @@ def test_what_refers_to_itself_ends() -> None:
     ring: dict[str, object] = {}
     ring["again"] = ring
     assert "***" in str(scrub.values(ring))
+
+
+@pytest.mark.parametrize(
+    "bite", ["x", "a_", "://", "://a:", '"name": "', "@", "4 ", "tok_", "v1,", "'"]
+)
+def test_a_long_line_does_not_take_long(bite: str) -> None:
+    text = (bite * 200_000)[:200_000]
+    began = time.process_time()
+    scrub.words(text)
+    assert time.process_time() - began < 2

@@ -27,7 +27,7 @@ def ahead(**how_long: float) -> datetime:
 
 def take(sessions: Sessions, limit: int = 100) -> list[str]:
     with sessions.begin() as session:
-        return store.take_due(session, limit=limit, lease=LEASE)
+        return [due.work_key for due in store.take_due(session, limit=limit, lease=LEASE)]
 
 
 def claim(sessions: Sessions, work_key: str = "sub:sub_1") -> list[str]:
@@ -57,12 +57,36 @@ def test_a_hint_that_nobody_took_is_given_again(sessions: Sessions) -> None:
     assert take(sessions) == ["sub:sub_1"]
 
 
+def test_what_somebody_was_to_do_and_did_not_is_known_as_rescued(sessions: Sessions) -> None:
+    """A lost hint, a dead worker; not what is new, retried, put off or redelivered."""
+    received, past = ago(minutes=5), ago(seconds=1)
+    started = {"started_at": ago(minutes=4), "attempts": 1}
+    with sessions.begin() as session:
+
+        def row(name: str, **values: object) -> None:
+            values = {"received_at": received, "due_at": past} | values
+            an_event(session, work_key=f"sub:{name}", **values)
+
+        row("new", due_at=received)
+        row("redelivered", last_delivered_at=past)
+        row("dated-ahead", kind="request", source="request")
+        row("retried", error_class="retry", reason="Stripe is away", **started)
+        row("put-off", reason="a change is on its way", **started)
+        row("given-back", started_at=ago(minutes=4), attempts=0)
+        row("hint-lost")
+        row("worker-died", **started)
+    with sessions.begin() as session:
+        taken = store.take_due(session, limit=100, lease=LEASE)
+    assert len(taken) == 8
+    assert {due.work_key for due in taken if due.rescued} == {"sub:hint-lost", "sub:worker-died"}
+
+
 def test_two_relays_share_what_is_due_without_waiting_for_each_other(sessions: Sessions) -> None:
     with sessions.begin() as session:
         for number in range(10):
             an_event(session, work_key=f"sub:{number}")
     with sessions.begin() as first:
-        taken = store.take_due(first, limit=4, lease=LEASE)
+        taken = [due.work_key for due in store.take_due(first, limit=4, lease=LEASE)]
         others: list[str] = []
         other = threading.Thread(target=lambda: others.extend(take(sessions)))
         other.start()

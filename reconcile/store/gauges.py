@@ -1,0 +1,58 @@
+"""How things stand now, for whoever watches: counts and ages, each by a short closed list.
+
+Counting stops at a page: whoever is woken up needs to know that there are thousands, not how many.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, ColumnElement, Connection, func, select
+
+from reconcile.store import inbox
+from reconcile.tables import adjustments, events, findings, pauses, runs
+
+COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """Ages in seconds, None where there is nothing; counts up to 10,000."""
+
+    unfinished: int
+    oldest_unfinished_s: float | None
+    failing: Mapping[str, int]  # pending after a failed try, by class of error
+    dead: Mapping[str, int]  # by class of error
+    findings: Mapping[str, int]  # open ones, by kind
+    adjustments_in_flight: int
+    oldest_in_flight_s: float | None
+    paused: Mapping[str, int]  # by scope
+    last_done: Mapping[str, datetime]  # the end of the last good run, by task
+
+
+def read(connection: Connection, *, hint_lease_s: float) -> Gauges:
+    """Return how things stand, in a few queries on indexes."""
+    backlog = inbox.backlog(connection, hint_lease_s=hint_lease_s)
+    in_flight, oldest = connection.execute(
+        select(
+            func.count(), func.extract("epoch", func.now() - func.min(adjustments.c.created_at))
+        ).where(adjustments.c.state == "pending")
+    ).one()
+    done = select(runs.c.task, func.max(runs.c.finished_at)).where(runs.c.state == "done")
+    return Gauges(
+        unfinished=backlog.unfinished,
+        oldest_unfinished_s=backlog.oldest_age_s,
+        failing=_by(connection, events.c.error_class, events.c.state == "pending"),
+        dead=_by(connection, events.c.error_class, events.c.state == "dead"),
+        findings=_by(connection, findings.c.kind, findings.c.closed_at.is_(None)),
+        adjustments_in_flight=in_flight,
+        oldest_in_flight_s=None if oldest is None else float(oldest),
+        paused=_by(connection, pauses.c.scope, pauses.c.resumed_at.is_(None)),
+        last_done={row[0]: row[1] for row in connection.execute(done.group_by(runs.c.task))},
+    )
+
+
+def _by(connection: Connection, column: Column[str], where: ColumnElement[bool]) -> dict[str, int]:
+    some = select(column.label("by")).where(where, column.is_not(None)).limit(COUNTED).subquery()
+    counted = connection.execute(select(some.c.by, func.count()).group_by(some.c.by))
+    return {row[0]: row[1] for row in counted}
