@@ -241,9 +241,13 @@ def _live(session: Session, rules: PlanRules, held: Held) -> int:
     """Count the live subscriptions where there may be one: of the member, or with seats at all."""
     if rules.policy == SeatPolicy.INCLUDED:
         return 1
+    if rules.policy == SeatPolicy.OWN_SEAT and held.member_id:
+        known = subscriptions.of_member(session, held.organization_id, held.member_id)
+    else:
+        known = subscriptions.of_organization(session, held.organization_id)
     others = [
         other
-        for other in subscriptions.of_organization(session, held.organization_id)
+        for other in known
         if Standing.DEAD not in standing_of(other.status)
         and (rules.policy != SeatPolicy.OWN_SEAT or other.member_id == held.member_id)
         and subscriptions.seats_of(session, other.id)

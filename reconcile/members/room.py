@@ -64,12 +64,12 @@ def room_for(  # noqa: PLR0913 - one question, all by name
     )
     if takes is None:
         return known
+    if rules.policy == SeatPolicy.OWN_SEAT:
+        return _own_seat(session, services, known, organization.id, member_id)
     held = subscriptions.of_organization(session, organization.id)
     if rules.policy == SeatPolicy.INCLUDED:
         ended = subscriptions.ever_had(session, organization.id) and not held
         return replace(known, standing=Standing.DEAD if ended else _best_standing(held))
-    if rules.policy == SeatPolicy.OWN_SEAT:
-        return _own_seat(session, services, held, known, member_id)
     seated = [(each, subscriptions.seats_of(session, each.id)) for each in held]
     bought = [(each, seats) for each, seats in seated if seats]
     bought.sort(key=lambda pair: Standing.DEAD in _standing(pair[0]))
@@ -102,12 +102,12 @@ def _best_standing(held: tuple[Held, ...]) -> Standing | None:
 def _own_seat(
     session: Session,
     services: Services,
-    held: tuple[Held, ...],
     known: ActivationFacts,
+    organization_id: str,
     member_id: str | None,
 ) -> ActivationFacts:
     """A2: the member's own subscription, which may be of another tier than the pool (A5)."""
-    own = [each for each in held if each.member_id == member_id and member_id]
+    own = subscriptions.of_member(session, organization_id, member_id) if member_id else ()
     paid = any(is_paid(_standing(each)) for each in own)
     tier = None
     for each in own:

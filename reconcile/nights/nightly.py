@@ -18,6 +18,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.orm import Session
 
+from reconcile import metrics, tracing
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import ErrorClass, Paused, RateLimited, RetryLater, classify, retry_delay
@@ -27,9 +28,10 @@ from reconcile.policy.values import Change
 from reconcile.roster import seatless_roles
 from reconcile.services import Services
 from reconcile.settling.course import Settled
-from reconcile.settling.settle import check_organization, settle_subscription
+from reconcile.settling.beside import check_organization
+from reconcile.settling.settle import settle_subscription
 from reconcile.store import nightly as store
-from reconcile.store import runs
+from reconcile.store import pauses, runs
 from reconcile.store.inbox import add_request
 from reconcile.store.nightly import Difference
 from reconcile.store.runs import Run
@@ -84,10 +86,10 @@ def run(
     call goes on where it stopped.
     """
     writes = services.settings.nightly_writes if writes is None else writes
-    with exclusive(services.engine, TASK) as mine:
     with services.sessions() as session:
         # Everything is paused: the night only says what it would have done, and is done again.
         writes = writes and pauses.of_writes(session, None) is None
+    with exclusive(services.engine, TASK) as mine:
         with services.sessions.begin() as session:
             found = runs.begin(session, TASK, night, writes=writes)
             if mine and _starts_over(found, writes=writes, again=again):
@@ -242,6 +244,8 @@ class _Night:
                 self.report.findings_opened += each.opened
                 self.report.findings_closed += each.closed
             self.report.differing = store.differences_by_reason(session, self.run_id)
+            for reason, count in self.report.differing.items():
+                metrics.DRIFT.labels(reason=reason).inc(count)
             self._advance(session, _SETTLING)
         log.info("the nightly run compared", **self._figures())
 
@@ -265,15 +269,15 @@ class _Night:
 
     def _settle_one(self, difference: Difference) -> "_Ended":
         """Settle one and return how it ended; whatever happens to it stays with it."""
-        with structlog.contextvars.bound_contextvars(work_key=difference.work_key):
+        with about(work_key=difference.work_key), tracing.span("settle at night"):
             try:
                 settled = self._patiently(lambda: self._settled(difference.work_key), SETTLE_TRIES)
-            except Exception as error:
-                line = classify(error).line
-                log.warning("not settled", line=line, exc_info=error)
             except Paused as paused:
                 self._leave_to_a_worker(difference, paused.detail)
                 return _Ended(difference)
+            except Exception as error:
+                line = classify(error).line
+                log.warning("not settled", line=line, exc_info=error)
                 self._leave_to_a_worker(difference, line)
                 return _Ended(difference, failure=line)
             if settled is None:
@@ -355,6 +359,8 @@ class _Night:
         report = self.report
         with self.services.sessions.begin() as session:
             runs.finish(session, self.run_id, state=report.state, report=report.as_json())
+        metrics.RUNS.labels(task=TASK, state=report.state).inc()
+        metrics.RUN_SECONDS.labels(task=TASK).observe(report.seconds)
         log.info("the nightly run ended", state=report.state, error=report.error, **self._figures())
 
     def _figures(self) -> dict[str, int]:
@@ -370,7 +376,7 @@ class _Night:
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How one difference ended; neither settled nor failed: another process has it."""
+    """How one difference ended; neither settled nor failed: somebody has it, or a pause holds it."""
 
     difference: Difference
     settled: Settled | None = None

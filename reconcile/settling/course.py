@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from reconcile.policy.values import Verdict
 from reconcile.services import Services
@@ -27,8 +28,8 @@ class Settled:
     closed: int = 0
     would: tuple[str, int] | None = None
     ignored: bool = False
-
     decided: tuple[Mapping[str, Any], ...] = ()
+
 
 @dataclass(slots=True)
 class Course:
@@ -40,12 +41,13 @@ class Course:
     writes: bool
     retry_declined: bool
     previews: bool
+    beside: bool = True
     done: list[str] = field(default_factory=list)
     adjustment_id: str | None = None
     opened: int = 0
     closed: int = 0
-
     decided: list[Mapping[str, Any]] = field(default_factory=list)
+
     def count(self, synced: Synced) -> None:
         """Add up the findings opened and closed."""
         self.opened += synced.opened
@@ -69,5 +71,5 @@ class Course:
             opened=self.opened,
             closed=self.closed,
             would=would,
-        )
             decided=tuple(self.decided),
+        )

@@ -5,16 +5,16 @@ own lock besides, because it may be reached by three keys (its own, its organiza
 customer's). No rule is in here: the policy decides, `adjusting` writes.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from reconcile import facts, seeing
+from reconcile import facts, seeing, tracing
+from reconcile.actor import TRUEUP
 from reconcile.adjustments import adjusting, invoice_check, preparing, renewals, spacing
-from reconcile.database import exclusive
-from reconcile.errors import RetryLater, StripeGone, WaitingForRow
+from reconcile.adjustments.renewals import Due
+from reconcile.errors import RetryLater, StripeGone
 from reconcile.facts import Seen
-from reconcile.policy.reconciliation import reconcile, reconcile_organization
+from reconcile.policy.reconciliation import reconcile
 from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
@@ -24,14 +24,13 @@ from reconcile.policy.values import (
 )
 from reconcile.seeing import Snapshot
 from reconcile.services import Services
-from reconcile.settling import own_findings
-from reconcile.settling.course import Course, Settled
-from reconcile.store import adjustments, findings, subscriptions
+from reconcile.settling import own_findings, own_seats
+from reconcile.settling.beside import OrganizationMissing, note_organization
 from reconcile.settling.considered import considered
-from reconcile.store import roster as roster_store
+from reconcile.settling.course import Course, Settled
+from reconcile.store import adjustments, findings, roster, subscriptions
 from reconcile.store.adjustments import Intent
 from reconcile.store.findings import Scope
-from reconcile.store.roster import Organization
 from reconcile.store.subscriptions import Held
 from reconcile.stripe_api import FloorBroken
 from reconcile.stripe_shapes import StripeSubscription
@@ -40,8 +39,6 @@ from reconcile.stripe_shapes import StripeSubscription
 MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_SOME_TIME = timedelta(minutes=15)
-# Of an organization with many subscriptions, so many decisions are kept with their facts.
-MOST_DECISIONS = 20
 LOOK_FOR_PLANNED = timedelta(hours=1)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
@@ -52,10 +49,7 @@ class SubscriptionBusy(RetryLater):
     """The subscription is being settled by another process."""
 
 
-class OrganizationMissing(WaitingForRow):
-    """The subscription's organization has not been imported."""
-
-
+@tracing.traced("settle")
 def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     services: Services,
     subscription_id: str,
@@ -65,14 +59,16 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     writes: bool = True,
     retry_declined: bool = False,
     previews: bool = True,
+    beside: bool = True,
 ) -> Settled:
     """Settle one subscription and return how it ended; the caller holds its lock.
 
     `trigger` is the event id, run or actor that the records will name. Without `writes` (a dry
-    run) rows and findings are refreshed, nothing is written to Stripe and no Q is adopted.
+    run) rows and findings are refreshed, nothing is written to Stripe and no Q is adopted. With
+    `beside`, an organization of own seats is looked at as well: one of them may have lapsed.
     Raises the classes of `errors`; OrganizationMissing when nobody is known to pay for it.
     """
-    course = Course(services, subscription_id, trigger, writes, retry_declined, previews)
+    course = Course(services, subscription_id, trigger, writes, retry_declined, previews, beside)
     if writes:
         _finish_what_was_begun(course)
     with services.sessions() as session:
@@ -95,9 +91,9 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
         noted = _note(course, seen)
         if isinstance(noted, Settled):
             return noted
-        decision, prorated_from = noted.decision, None
+        decision, due = noted.decision, None
         if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
-            decision, prorated_from = due.change or decision, due.prorated_from
+            decision = due.change or decision
         if isinstance(decision, Wait):
             # A pending update is told of when it ends, one way or the other, within a day.
             pending_update = seen.subscription.has_pending_update
@@ -109,7 +105,7 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
             # Before a write nothing but Stripe's present answer will do (Law 4).
             seen = seeing.fetched(services, course.subscription_id)
             continue
-        after = _change(course, seen, noted, decision, prorated_from)
+        after = _change(course, seen, noted, decision, due)
         if isinstance(after, Settled):
             return after
         seen = after
@@ -143,6 +139,9 @@ def _gone(course: Course, held: Held | None) -> Settled:
         at = course.services.clock()
         with course.services.sessions.begin() as session:
             subscriptions.mark_deleted(session, held.id, at)
+            organization = roster.organization(session, held.organization_id)
+            assert organization is not None
+            own_seats.follow_payment(session, course, organization, held)
     return course.ended("Stripe knows no such subscription")
 
 
@@ -161,15 +160,17 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             unknown = own_findings.unknown_customer(subscription)
             course.count(findings.observe(session, scope, unknown, at=at, opened_by=course.trigger))
         else:
+            before = subscriptions.held(session, subscription.id)
             recorded = facts.record(session, services, seen, organization)
+            own_seats.follow_payment(session, course, organization, before)
             found, counts = facts.of_subscription(
                 session, services, subscription.id, recorded.problems, fetched=seen.fetched
             )
             verdict = reconcile(found)
+            course.decided.append(considered(found, verdict))
             scope = replace(scope, organization_id=organization.id)
             judged = verdict.judged | own_findings.done_with(verdict)
             course.count(
-            course.decided.append(considered(found, verdict))
                 findings.sync(
                     session, scope, verdict.observations, judged, at=at, opened_by=course.trigger
                 )
@@ -181,16 +182,17 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
                 subscriptions.write_quantities(session, subscription.id, adopt)
     if organization is None:
         raise OrganizationMissing(f"{subscription.id} of {subscription.customer_id}")
-    if found.rules.policy == SeatPolicy.OWN_SEAT:
-        _note_organization(course, organization)
+    if course.beside and found.rules.policy == SeatPolicy.OWN_SEAT:
+        note_organization(course, organization)
     return verdict
 
 
 def _change(
-    course: Course, seen: Seen, verdict: Verdict, change: Change, at: datetime | None
+    course: Course, seen: Seen, verdict: Verdict, change: Change, due: Due | None
 ) -> Settled | Seen:
     """Carry out one change, or say why not now. Returns what to look at next, or how it ended."""
     services, subscription = course.services, seen.subscription
+    at, actor = (due.prorated_from, due.actor) if due else (None, TRUEUP)
     if change.through_schedule:
         return _blocked_by_schedule(course, seen, verdict, change)
     if change.at_renewal:
@@ -214,7 +216,7 @@ def _change(
     if not course.writes:
         return _dry(course, subscription, verdict, change, active)
     intent = preparing.prepare(
-        services, subscription, change, trigger=course.trigger, active=active, at=at
+        services, subscription, change, trigger=course.trigger, actor=actor, active=active, at=at
     )
     return _carry_out(course, verdict, intent)
 
@@ -264,131 +266,3 @@ def _blocked_by_schedule(course: Course, seen: Seen, verdict: Verdict, change: C
         at = course.services.clock()
         course.count(findings.observe(session, scope, blocked, at=at, opened_by=course.trigger))
     return course.ended(blocked.summary, verdict)
-
-
-def settle_organization(
-    services: Services,
-    organization_id: str,
-    *,
-    trigger: str,
-    writes: bool = True,
-    retry_declined: bool = False,
-) -> Settled:
-    """Settle every subscription of the organization, then the organization itself.
-
-    One failure does not keep the others from being settled; the first is raised at the end.
-    Raises OrganizationMissing when it was never imported.
-    """
-    with services.sessions() as session:
-        organization = roster_store.organization(session, organization_id)
-        known = [held.id for held in subscriptions.of_organization(session, organization_id)]
-    if organization is None:
-        raise OrganizationMissing(organization_id)
-    ids = known or _ids_of_customer(services, organization.stripe_customer_id)
-
-    def one(subscription_id: str) -> Settled:
-        return settle_subscription(
-            services,
-            subscription_id,
-            trigger=trigger,
-            writes=writes,
-            retry_declined=retry_declined,
-        )
-
-    settled = _each(services, ids, one)
-    beside = check_organization(services, organization_id, trigger=trigger)
-    quiet = settled and beside.verdict and not beside.verdict.observations
-    return _together([*settled, replace(beside, line="") if quiet else beside])
-
-
-def check_organization(services: Services, organization_id: str, *, trigger: str) -> Settled:
-    """Settle what holds of the organization beside its subscriptions; Stripe is not asked.
-
-    Raises OrganizationMissing when it was never imported.
-    """
-    with services.sessions() as session:
-        organization = roster_store.organization(session, organization_id)
-    if organization is None:
-        raise OrganizationMissing(organization_id)
-    course = Course(services, organization_id, trigger, True, retry_declined=False, previews=False)
-    verdict = _note_organization(course, organization)
-    return course.ended(verdict.decision.reason, verdict)
-
-
-def settle_customer(
-    services: Services, customer_id: str, *, trigger: str, writes: bool = True
-) -> Settled:
-    """Settle every subscription of a Stripe customer; a declined raise is tried again at once.
-
-    Customer events are few, and one of them is a new card.
-    """
-    with services.sessions() as session:
-        organization = roster_store.organization_of_customer(session, customer_id)
-        ids = [held.id for held in subscriptions.of_customer(session, customer_id)]
-    if organization is not None and not ids:
-        return settle_organization(
-            services, organization.id, trigger=trigger, writes=writes, retry_declined=True
-        )
-
-    def one(subscription_id: str) -> Settled:
-        return settle_subscription(
-            services, subscription_id, trigger=trigger, writes=writes, retry_declined=True
-        )
-
-    settled = _each(services, ids, one)
-    return _together(settled) if settled else Settled(line="the customer has no seats of ours")
-
-
-def _ids_of_customer(services: Services, customer_id: str | None) -> list[str]:
-    """Return the live subscriptions of a customer of whom none is recorded yet."""
-    if customer_id is None:
-        return []
-    page = services.stripe.subscriptions_page(customer=customer_id)
-    return [subscription.id for subscription in page.subscriptions()]
-
-
-def _each(services: Services, ids: list[str], settle: Callable[[str], Settled]) -> list[Settled]:
-    settled: list[Settled] = []
-    failed: list[Exception] = []
-    for subscription_id in ids:
-        try:
-            with exclusive(services.engine, f"sub:{subscription_id}") as mine:
-                if mine:
-                    settled.append(settle(subscription_id))
-                else:
-                    failed.append(SubscriptionBusy(subscription_id))
-        except Exception as error:  # noqa: BLE001 - the others are settled first, then it is raised
-            failed.append(error)
-    if failed:
-        raise failed[0]
-    return settled
-
-
-def _together(settled: list[Settled]) -> Settled:
-    waits = [each.again_at for each in settled if each.again_at]
-    return Settled(
-        line="; ".join(dict.fromkeys(each.line for each in settled if each.line)),
-        again_at=min(waits, default=None),
-        verdict=settled[-1].verdict,
-        adjustment_id=next((each.adjustment_id for each in settled if each.adjustment_id), None),
-        opened=sum(each.opened for each in settled),
-        closed=sum(each.closed for each in settled),
-    )
-
-
-def _note_organization(course: Course, organization: Organization) -> Verdict:
-    """Record what holds of the organization beside its subscriptions."""
-    services = course.services
-    with services.sessions.begin() as session:
-        verdict = reconcile_organization(facts.of_organization(session, services, organization))
-        course.count(
-            findings.sync(
-                session,
-                Scope(organization_id=organization.id),
-                verdict.observations,
-                verdict.judged,
-                at=services.clock(),
-                opened_by=course.trigger,
-            )
-        )
-    return verdict

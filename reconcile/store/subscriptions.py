@@ -63,6 +63,12 @@ def of_organization(session: Session, organization_id: str) -> tuple[Held, ...]:
     return _not_over(session, subscriptions.c.organization_id == organization_id)
 
 
+def of_member(session: Session, organization_id: str, member_id: str) -> tuple[Held, ...]:
+    """Return the member's own subscriptions that are not over, oldest first (own_seat)."""
+    whose = subscriptions.c.organization_id == organization_id
+    return _not_over(session, whose & (subscriptions.c.member_id == member_id))
+
+
 def ever_had(session: Session, organization_id: str) -> bool:
     """Return whether the organization has a subscription recorded, over or not."""
     whose = subscriptions.c.organization_id == organization_id

@@ -10,15 +10,14 @@ from sqlalchemy import update
 
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
-from reconcile.adjustments.quote import Preview
-from reconcile.adjustments.seat_change import Applied
+from reconcile.adjustments.seat_change import Applied, Preview
 from reconcile.members.activation import activate
 from reconcile.members.inviting import invite
 from reconcile.members.joining import Done, Outcome
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Refuse
 from reconcile.settling.course import Settled
-from reconcile.settling.settle import settle_organization
+from reconcile.settling.organizations import settle_organization
 from reconcile.store import roster
 from reconcile.tables import organizations
 from tests.support.roster import add_member
@@ -90,20 +89,18 @@ class Story:
 
     def ask(self, wanted: Wanted) -> Preview:
         """Look at what a save would do; there is a preview."""
-        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor="ada")
+        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor=HOST)
         assert isinstance(found, Preview), found
         return found
 
     def ask_in_vain(self, wanted: Wanted) -> Refuse:
         """Look at what a save would do; it is refused."""
-        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor="ada")
+        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor=HOST)
         return refusal(found)
 
-    def save(self, wanted: Wanted, seen: Preview) -> Applied:
+    def save(self, seen: Preview) -> Applied:
         """Confirm what was previewed."""
-        done = seat_change.apply(
-            self.shop.services, ORGANIZATION, wanted, confirmed=seen.confirmation, actor="ada"
-        )
+        done = seat_change.apply(self.shop.services, ORGANIZATION, seen.id, actor=HOST)
         assert isinstance(done, Applied), done
         return done
 

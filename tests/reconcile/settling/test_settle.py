@@ -11,12 +11,9 @@ from reconcile.budget import Unbudgeted
 from reconcile.database import exclusive
 from reconcile.seeing import snapshot_of
 from reconcile.settings import STRIPE_API_VERSION
-from reconcile.settling.settle import (
-    OrganizationMissing,
-    SubscriptionBusy,
-    settle_customer,
-    settle_organization,
-)
+from reconcile.settling.beside import OrganizationMissing
+from reconcile.settling.organizations import settle_customer, settle_organization
+from reconcile.settling.settle import SubscriptionBusy
 from reconcile.store import subscriptions
 from reconcile.stripe_api import StripeApi
 from reconcile.stripe_shapes import StripeInvoice
