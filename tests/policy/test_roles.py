@@ -13,11 +13,12 @@ from reconcile.policy.roles import (
     WantedRole,
     decide_admin_transfer,
     decide_departure,
+    decide_invited,
     decide_ownership_transfer,
     decide_role_change,
     decide_seat_move,
 )
-from reconcile.policy.values import PlanRules, Refuse
+from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
 from tests.policy.factories import AGENCY, COMMERCE, PRO, activation
 
 
@@ -152,3 +153,26 @@ def test_a_role_with_two_pools_keeps_the_present_one_or_asks() -> None:
     chosen = change(AGENCY, member("member", None), "admin", seat_type="base")
     assert isinstance(chosen, Reassign)
     assert code(change(AGENCY, member("member", "base"), "boss")) == "unknown_role"
+
+
+def test_a_plan_for_one_person_has_nobody_to_invite() -> None:
+    """A1: whatever the role, once its one admin is there."""
+    alone = replace(
+        PRO, roles={"admin": PRO.roles["admin"]}, policy=SeatPolicy.INCLUDED, single_admin=True
+    )
+    wanted = WantedRole(role="admin", seat_type="pro")
+    refused = decide_invited(alone, "bob", wanted, {"admin": 1})
+    assert code(refused) == "individual_plan"
+    assert isinstance(refused, Refuse)
+    assert refused.remedies == ("upgrade the plan",)
+    assert isinstance(decide_invited(alone, "ann", wanted, {}), Assignment)
+    another = WantedRole(role="member")
+    assert isinstance(decide_invited(PRO, "bob", another, {"admin": 1}), Assignment)
+    assert code(decide_invited(PRO, "bob", wanted, {"admin": 1})) == "single_admin"
+
+
+def test_there_is_one_owner() -> None:
+    """C7: a second one is not invited, ownership is passed on."""
+    wanted = WantedRole(role="owner")
+    assert code(decide_invited(COMMERCE, "x", wanted, {"owner": 1})) == "transfer_needed"
+    assert isinstance(decide_invited(COMMERCE, "x", wanted, {}), Assignment)
