@@ -7,6 +7,7 @@ the same time. What a trigger means is not decided here but in `settle`.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from random import Random
 
 import structlog
 
-from reconcile import metrics
+from reconcile import log, metrics, tracing
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import (
@@ -27,9 +28,9 @@ from reconcile.errors import (
     retry_delay,
 )
 from reconcile.members.buying import finish_waiting
-from reconcile.seeing import Snapshot, snapshot_of
 from reconcile.outward import delivery
 from reconcile.outward.told import Told
+from reconcile.seeing import Snapshot, snapshot_of
 from reconcile.services import Services
 from reconcile.settling.course import Settled
 from reconcile.settling.organizations import (
@@ -55,10 +56,10 @@ class Ended(StrEnum):
     NOTHING_DUE = "nothing_due"
     BUSY = "busy"
     DONE = "done"
+    IGNORED = "ignored"
     POSTPONED = "postponed"
     PAUSED = "paused"
     RETRY = "retry"
-    IGNORED = "ignored"
     WAITING = "waiting"
     RATE_LIMITED = "rate_limited"
     DEAD = "dead"
@@ -95,7 +96,9 @@ def _subscription(services: Services, named: str, batch: list[ClaimedEvent]) -> 
 
 def _organization(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
     finish_waiting(services, named)
-    return settle_organization(services, named, trigger=batch[0].id)
+    with services.sessions() as session:
+        members = members_named(session, batch)
+    return settle_organization(services, named, trigger=batch[0].id, members=members)
 
 
 def _customer(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
@@ -128,7 +131,7 @@ def work_off(services: Services, work_key: str, settle: Settle = settle_key) -> 
     """
     started_at = time.monotonic()
     with (
-        structlog.contextvars.bound_contextvars(work_key=work_key),
+        log.about(work_key=work_key),
         exclusive(services.engine, work_key) as mine,
     ):
         report = _in_rounds(services, work_key, settle) if mine else _busy(services, work_key)
@@ -155,8 +158,9 @@ def _in_rounds(services: Services, work_key: str, settle: Settle) -> WorkReport:
         if not batch:
             return _held(work_key, held) if held and report.ended is Ended.NOTHING_DUE else report
         crash_point(CrashPoint.AFTER_CLAIM)
-        with structlog.contextvars.bound_contextvars(event_id=batch[0].id):
+        with log.about(event_id=batch[0].id), _span(work_key, batch):
             report = _one_batch(services, work_key, batch, settle)
+            tracing.tell(ended=report.ended, line=report.line)
             _tell(report, batch[0])
         if report.ended is not Ended.DONE:
             return report
@@ -184,6 +188,9 @@ def _one_batch(
         return _not_settled(services, work_key, batch, raised)
     crash_point(CrashPoint.BEFORE_FINISH)
     with services.sessions.begin() as session:
+        if settled.ignored:
+            store.ignore(session, batch, reason=settled.line)
+            return _report(work_key, batch, Ended.IGNORED, settled.line)
         if settled.again_at is None:
             store.finish(session, batch, outcome=settled.line, decided=settled.decided)
             return _report(work_key, batch, Ended.DONE, settled.line)
@@ -229,12 +236,9 @@ def _failed(
 ) -> WorkReport:
     delay = _delay(services, batch[0], error)
     with services.sessions.begin() as session:
-        if settled.ignored:
-            store.ignore(session, batch, reason=settled.line)
-            return _report(work_key, batch, Ended.IGNORED, settled.line)
         if delay is None:
             store.bury(session, batch, error=error)
-            metrics.DEAD_LETTERS.inc()
+            metrics.DEAD_LETTERS.labels(error_class=error.error_class).inc()
             return _report(work_key, batch, Ended.DEAD, error.line)
         store.retry(
             session,
@@ -297,6 +301,20 @@ def _report(
         event_id=batch[0].id,
         events=len(batch),
         again_at=again_at,
+    )
+
+
+def _span(work_key: str, batch: list[ClaimedEvent]) -> AbstractContextManager[object]:
+    """Go on with the trace of the newest event's receipt; those of the others are linked."""
+    newest, others = batch[0], batch[1:]
+    return tracing.span(
+        "work off",
+        parent=newest.traceparent,
+        links=[each.traceparent for each in others],
+        work_key=work_key,
+        event_id=newest.id,
+        type=newest.type,
+        attempt=newest.attempts,
     )
 
 

@@ -46,15 +46,42 @@ class ClaimedEvent:
     stripe_created_at: datetime | None
     error_class: str | None
     attempts: int
+    traceparent: str | None = None
 
 
-def take_due(session: Session, *, limit: int, lease: timedelta) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A work key with something due. `rescued`: somebody was to do it and did not.
+
+    `traceparent` is that of the oldest of its rows.
+    """
+
+    work_key: str
+    rescued: bool
+    traceparent: str | None
+
+
+# A row whose lease ran out: hinted and taken by nobody, or taken by a worker that never said how it
+# ended. New rows, redelivered ones, requests dated ahead, retries and what was put off are not.
+_LEASE_RAN_OUT = events.c.error_class.is_(None) & (
+    (
+        events.c.started_at.is_(None)
+        & (events.c.kind != "request")
+        & (events.c.due_at > events.c.received_at)
+        & events.c.due_at.is_distinct_from(events.c.last_delivered_at)
+        & events.c.reason.is_(None)
+    )
+    | (events.c.started_at.is_not(None) & events.c.reason.is_(None) & (events.c.attempts > 0))
+)
+
+
+def take_due(session: Session, *, limit: int, lease: timedelta) -> list[Due]:
     """Return the work keys of up to `limit` due rows, oldest first, and put them off by `lease`.
 
     Rows that another relay, a receiver or a worker is writing at this moment are passed over.
     """
     picked = (
-        select(events.c.id)
+        select(events.c.id, _LEASE_RAN_OUT.label("rescued"))
         .where(
             events.c.state == "pending",
             events.c.due_at <= func.now(),
@@ -69,18 +96,25 @@ def take_due(session: Session, *, limit: int, lease: timedelta) -> list[str]:
         update(events)
         .where(events.c.id == picked.c.id)
         .values(due_at=func.now() + lease)
-        .returning(events.c.work_key, events.c.received_at)
+        .returning(events.c.work_key, events.c.received_at, events.c.traceparent, picked.c.rescued)
     ).all()
-    in_order = sorted(taken, key=lambda row: row.received_at)
-    return list(dict.fromkeys(row.work_key for row in in_order))
+    found: dict[str, Due] = {}
+    for row in sorted(taken, key=lambda row: row.received_at):
+        first = found.get(row.work_key)
+        found[row.work_key] = Due(
+            work_key=row.work_key,
+            rescued=row.rescued or (first is not None and first.rescued),
+            traceparent=first.traceparent if first else row.traceparent,
+        )
+    return list(found.values())
 
 
 def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedEvent]:
     """Return the batch of the key, leased to the caller; empty when there is nothing to do now.
 
     Work starts when a row is due, hinted or left by a worker that died. With it goes every failed
-    row that waits for its next try. A row that somebody dated ahead stays where it is. The caller
-    holds the key's lock.
+    row that waits for its next try. A row that somebody dated ahead, or that a pause holds, stays
+    where it is. The caller holds the key's lock.
     """
     soon = events.c.due_at <= func.now() + lease
     found = session.execute(
@@ -116,6 +150,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
             stripe_created_at=row.stripe_created_at,
             error_class=row.error_class,
             attempts=row.attempts + 1,
+            traceparent=row.traceparent,
         )
         for row in newest_first
     ]
@@ -189,9 +224,7 @@ def postpone(
         session,
         batch,
         due_at=until,
-        reason=reason,
-        error_class=None,
-        error_fingerprint=None,
+        tries=told,
         attempts=_uncounted(),
         **{**_NO_ERROR, "reason": reason, "held_by": held_by},
     )
