@@ -38,6 +38,7 @@ from reconcile.errors import (
     StripeGone,
     StripeRejected,
 )
+from reconcile.log import learned
 from reconcile.policy.seat_change import Move
 from reconcile.policy.values import FindingKind, Observation, Proration
 from reconcile.roster import Counts
@@ -94,6 +95,7 @@ def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     return store.add(session, intent, called_at=services.clock())
 
 
+@tracing.traced("adjust")
 def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
     """Call Stripe once and record what became of it: applied, refused (declined) or failed.
 
@@ -102,12 +104,12 @@ def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
     itself.
     """
     crash_point(CrashPoint.AFTER_INTENT)
-    log.info("adjusting", adjustment=adjustment.id, attempt=adjustment.attempt)
-    try:
     with services.sessions() as session:
         holding.guard(session, adjustment.organization_id)
     learned(adjustment=adjustment.id, organization=adjustment.organization_id)
     tracing.tell(adjustment=adjustment.id, organization=adjustment.organization_id)
+    log.info("adjusting", adjustment=adjustment.id, attempt=adjustment.attempt)
+    try:
         answer = services.stripe.update_subscription(
             adjustment.subscription_id,
             update_of(adjustment, _floors(services, adjustment)),

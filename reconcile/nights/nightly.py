@@ -27,8 +27,8 @@ from reconcile.nights.report import MOST_LINES, Money, Report
 from reconcile.policy.values import Change
 from reconcile.roster import seatless_roles
 from reconcile.services import Services
-from reconcile.settling.course import Settled
 from reconcile.settling.beside import check_organization
+from reconcile.settling.course import Settled
 from reconcile.settling.settle import settle_subscription
 from reconcile.store import nightly as store
 from reconcile.store import pauses, runs
@@ -376,7 +376,7 @@ class _Night:
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How one difference ended; neither settled nor failed: somebody has it, or a pause holds it."""
+    """How one difference ended; neither settled nor failed: another has it, or a pause holds it."""
 
     difference: Difference
     settled: Settled | None = None
