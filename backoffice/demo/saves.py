@@ -2,13 +2,14 @@
 
 from backoffice.demo.cast import AGENCY
 from backoffice.demo.stage import Stage
+from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
 from reconcile.adjustments.money import written
-from reconcile.adjustments.quote import Preview
+from reconcile.adjustments.seat_change import Applied, Preview
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Keep, Refuse
 
-ACTOR = "billing@harbour.example"
+ACTOR = Actor("host:billing")
 
 
 def one_save(stage: Stage) -> None:
@@ -26,9 +27,9 @@ def one_save(stage: Stage) -> None:
     preview = _preview(stage, wanted)
     if preview is None:
         return
-    applied = _apply(stage, wanted, preview)
-    if isinstance(applied, Refuse):
-        stage.expect("the save goes through", applied.message, "")
+    applied = _apply(stage, preview)
+    if not isinstance(applied, Applied):
+        stage.expect("the save goes through", applied, "applied")
         return
     stage.say(applied.line)
     stage.expect(
@@ -38,7 +39,7 @@ def one_save(stage: Stage) -> None:
     )
     stage.expect("in one update, on one invoice", stage.raises_of(subscription) - before, 1)
     total = applied.adjustment.total_minor if applied.adjustment else None
-    stage.expect("the invoice is the preview, to the cent", total, preview.total_minor)
+    stage.expect("the invoice is the preview, to the cent", total, preview.quote.total_minor)
 
 
 def declined_card(stage: Stage) -> None:
@@ -53,7 +54,7 @@ def declined_card(stage: Stage) -> None:
     preview = _preview(stage, wanted)
     if preview is None:
         return
-    refused = _apply(stage, wanted, preview)
+    refused = _apply(stage, preview)
     stage.buyer.control("declines", customer=customer, code=None)
     stage.expect("refused", isinstance(refused, Refuse), True)
     if isinstance(refused, Refuse):
@@ -67,14 +68,13 @@ def _preview(stage: Stage, wanted: Wanted) -> Preview | None:
     if isinstance(found, Refuse | Keep):
         stage.expect("there is a preview", found, "a preview")
         return None
-    stage.say(f'"{found.words}"')
-    stage.say(f"previewed: {written(found.total_minor, found.currency, signed=True)}")
+    stage.say(f'"{found.quote.words}"')
+    billed = written(found.quote.total_minor, found.quote.currency, signed=True)
+    stage.say(f"previewed: {billed}")
     return found
 
 
-def _apply(stage: Stage, wanted: Wanted, preview: Preview) -> seat_change.Applied | Refuse:
+def _apply(stage: Stage, preview: Preview) -> Applied | seat_change.Stale | Refuse:
     # The webhooks of the last chapter may be worked on this second: a person would click again.
     stage.wait_for_calm()
-    return seat_change.apply(
-        stage.services, AGENCY.id, wanted, confirmed=preview.confirmation, actor=ACTOR
-    )
+    return seat_change.apply(stage.services, AGENCY.id, preview.id, actor=ACTOR)

@@ -20,7 +20,7 @@ declined; the outcome says so, and the buyer confirms in the customer portal.
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -81,8 +81,8 @@ def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     read here, under the lock that activations take: nobody slips in between. Raises FloorBroken,
     AdjustmentInFlight and Paused.
     """
-    roster.lock_organization(session, intent.organization_id)
     holding.guard(session, intent.organization_id)
+    roster.lock_organization(session, intent.organization_id)
     counts = services.roster.counts(session, intent.organization_id)
     active_after = _after_moves(counts, intent.moves)
     for change in intent.changes:
@@ -223,14 +223,6 @@ def _after_moves(counts: Counts, moves: tuple[Move, ...]) -> dict[str, int]:
     return dict(active)
 
 
-def move_members(session: Session, organization_id: str, moves: tuple[Move, ...]) -> None:
-    """Move the members who are still where they were; the caller holds the organization's lock."""
-    for move in moves:
-        member = roster.member(session, organization_id, move.member_id)
-        if member and (member.status, member.seat_type) == ("active", move.from_seat_type):
-            roster.write_member(session, replace(member, seat_type=move.to_seat_type))
-
-
 def _applied(
     services: Services,
     adjustment: Adjustment,
@@ -254,10 +246,6 @@ def _applied(
         organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
     )
     with services.sessions.begin() as session:
-        if adjustment.moves:
-            # In one transaction with the outcome: whoever sees the new seats sees who is on them.
-            roster.lock_organization(session, adjustment.organization_id)
-            move_members(session, adjustment.organization_id, adjustment.moves)
         done = store.finish(
             session,
             adjustment.id,
@@ -276,9 +264,15 @@ def _applied(
             {change.seat_type: change.to_quantity for change in adjustment.changes},
             at=at,
         )
+        consequences.follow(session, services, done)
         findings.close(
             session, scope, FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK, at=at
         )
+    metrics.ADJUSTMENTS.labels(kind=done.kind, state=done.state).inc()
+    if invoice:
+        direction = "credited" if invoice.total_minor < 0 else "charged"
+        moved = metrics.MONEY_MOVED.labels(direction=direction, currency=invoice.currency)
+        moved.inc(abs(invoice.total_minor))
     log.info("adjusted", adjustment=done.id, outcome=done.outcome, stripe_request_id=request_id)
     crash_point(CrashPoint.AFTER_OUTCOME)
     return CarriedOut(invoice_check.check(services, done, subscription, invoice), subscription)
@@ -365,5 +359,6 @@ def _finished(  # noqa: PLR0913, PLR0917 - how it ended, in one place
         )
         if observation:
             findings.observe(session, scope, observation, at=at, opened_by=adjustment.trigger)
+    metrics.ADJUSTMENTS.labels(kind=done.kind, state=done.state).inc()
     log.warning("adjustment not applied", adjustment=done.id, state=state, outcome=line)
     return CarriedOut(done)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from reconcile.actor import TRUEUP, Actor
 from reconcile.adjustments.preparing import now_of
 from reconcile.policy.values import Change, Proration, SeatPolicy
 from reconcile.services import Services
@@ -30,11 +31,12 @@ LAST_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What to write now (prorated from when), or None and the line that says when."""
+    """What to write now (prorated from when, asked by whom); with no change, the line says when."""
 
     line: str
     change: Change | None = None
     prorated_from: datetime | None = None
+    actor: Actor = TRUEUP
 
 
 def plan(
@@ -105,20 +107,30 @@ def _follows(session: Session, services: Services, subscription_id: str) -> bool
     return services.catalog.plan(organization.plan).rules.policy == SeatPolicy.FOLLOW
 
 
-def approve(services: Services, subscription: StripeSubscription, change: Change) -> datetime:
-    """Remember an approved contract change for the renewal (A6); returns when it takes effect."""
+def approve(  # noqa: PLR0913 - one row, all by name
+    session: Session,
+    services: Services,
+    subscription: StripeSubscription,
+    change: Change,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> datetime:
+    """Remember an approved contract change for the renewal (A6); returns when it takes effect.
+
+    `now` is the subscription's present.
+    """
     end = subscription.period_end
     assert end is not None
-    now = now_of(services, subscription)
-    with services.sessions.begin() as session:
-        store.plan_change(
-            session,
-            subscription.id,
-            dict(change.quantities),
-            approved=change.reason,
-            period_end=end,
-            due_at=services.clock() + max(end - LAST_HOUR - now, timedelta()),
-        )
+    store.plan_change(
+        session,
+        subscription.id,
+        dict(change.quantities),
+        approved=change.reason,
+        actor=actor,
+        period_end=end,
+        due_at=services.clock() + max(end - LAST_HOUR - now, timedelta()),
+    )
     return end
 
 
@@ -149,4 +161,9 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
         proration=Proration.CHARGE_NOW if missed else Proration.NONE,
         reason=planned.approved,
     )
-    return Due(line=planned.approved, change=change, prorated_from=start if missed else None)
+    return Due(
+        line=planned.approved,
+        change=change,
+        prorated_from=start if missed else None,
+        actor=planned.actor,
+    )

@@ -1,29 +1,43 @@
 """A person's change of seats: previewed, confirmed, applied as one update (B1-B7, B10, A6, A7).
 
-What was previewed is what is applied: the confirmation names the second it was prorated from and a
-fingerprint of everything the amounts depend on. If any of it has changed, nothing is written and
-the person is asked to look again. An inbox row is written with the intent, so that a crash in the
-middle leaves work that comes due.
+What was shown is what is applied. A preview is a row: what was asked, the second it is prorated
+from, and a fingerprint of everything its amounts depend on. Applying reads all of it again; if any
+of it has changed, nothing is written and a fresh preview is handed back. An inbox row is written
+with the intent, so that a crash in the middle leaves work that comes due, and the preview names its
+adjustment: whoever applies it again, at once or after a crash, is answered with what became of it.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from reconcile import facts, seeing
-from reconcile.adjustments import adjusting, preparing, renewals, spacing
-from reconcile.adjustments.quote import Case, Confirmation, Preview, fingerprint_of, plain, quote
+import orjson
+from sqlalchemy.orm import Session
+
+from reconcile.actor import Actor
+from reconcile.adjustments import (
+    adjusting,
+    consequences,
+    holding,
+    preparing,
+    renewals,
+    spacing,
+)
+from reconcile.adjustments.case import Case, decide, read, refuse_full, refuse_moves
+from reconcile.adjustments.quote import Quote, fingerprint_of, plain, quote, wanted_of
 from reconcile.database import exclusive
 from reconcile.errors import StripeRejected
-from reconcile.policy.seat_change import ChangeFacts, Wanted, decide_change, refuse_by_plan
-from reconcile.policy.values import Change, Keep, Refuse
+from reconcile.policy.seat_change import Wanted
+from reconcile.policy.values import Change, Keep, Proration, Refuse
 from reconcile.services import Services
-from reconcile.store import adjustments, inbox, subscriptions
+from reconcile.store import adjustments, audit, inbox, previews, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store import work as work_store
 from reconcile.store.adjustments import Adjustment, Intent
+from reconcile.store.previews import Shown
 from reconcile.store.work import ClaimedEvent
 from reconcile.stripe_api import FloorBroken
 
@@ -31,6 +45,17 @@ TYPE = "trueup.seats.change"
 PREVIEW_LASTS = timedelta(minutes=30)
 _LOCK_WAIT_S = 10.0
 _LOCK_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A quote that may be applied by its id until it expires."""
+
+    id: str
+    organization_id: str
+    wanted: Wanted
+    quote: Quote
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,232 +67,278 @@ class Applied:
     at_renewal: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """A preview that does not hold any more: nothing was changed. `fresh` is how things are now."""
+
+    refusal: Refuse
+    fresh: Preview | Keep | Refuse
+
+
 def preview(
-    services: Services, organization_id: str, wanted: Wanted, *, actor: str
+    services: Services, organization_id: str, wanted: Wanted, *, actor: Actor
 ) -> Preview | Keep | Refuse:
-    """Return what the change would do to the minor unit, Keep when Stripe need not change, or why
+    """Return what the change would do to the minor unit, Keep when there is nothing to do, or why
     it may not happen. Writes nothing to Stripe."""
-    case = _read(services, organization_id, wanted)
+    case = read(services, organization_id, wanted, actor)
     if isinstance(case, Refuse):
         return case
-    change = _decide(services, case, wanted)
-    if not isinstance(change, Change):
-        return change
-    intent = _prepare(services, case, change, wanted, actor, None)
-    return quote(services.catalog, case, wanted, change, intent)
+    return _shown(services, case, wanted, actor)
 
 
 def apply(
-    services: Services,
-    organization_id: str,
-    wanted: Wanted,
-    *,
-    confirmed: Confirmation,
-    actor: str,
-) -> Applied | Refuse:
-    """Make the confirmed change and return what was done, or why nothing was.
+    services: Services, organization_id: str, preview_id: str, *, actor: Actor
+) -> Applied | Stale | Refuse:
+    """Make the change as it was shown and return what was done, or why nothing was.
 
     Raises RetryLater kinds when Stripe's answer is unknown: the change is then finished or given up
-    by a worker, exactly once either way.
+    by a worker, exactly once either way, and applying again tells how it ended.
     """
-    found = _only_subscription(services, organization_id, wanted)
-    if isinstance(found, Refuse):
-        return found
-    with _locked(services, found) as mine:
+    with services.sessions() as session:
+        shown = previews.by_id(session, organization_id, preview_id)
+    if shown is None:
+        return Refuse(
+            code="not_found",
+            message="There is no such preview",
+            remedies=("look at a new preview",),
+        )
+    with _locked(services, shown.subscription_id) as mine:
         if not mine:
             return _in_progress()
         with services.sessions() as session:
-            pending = adjustments.pending(session, found)
+            pending = adjustments.pending(session, shown.subscription_id)
         if pending:
             adjusting.resume(services, pending)
-        case = _read(services, organization_id, wanted)
-        if isinstance(case, Refuse):
-            return case
-        change = _decide(services, case, wanted)
-        if isinstance(change, Refuse):
-            return change
-        if isinstance(change, Keep):
-            return _only_moves(services, organization_id, wanted, change)
-        return _apply(services, case, wanted, change, confirmed, actor)
+        return _answered(services, shown) or _apply(services, shown, actor)
 
 
-def _apply(  # noqa: PLR0913, PLR0917 - one confirmed request
+def _answered(services: Services, shown: Shown) -> Applied | None:
+    """Return the answer to a preview that was applied before, read under the lock; else None."""
+    with services.sessions() as session:
+        now = previews.by_id(session, shown.organization_id, shown.id)
+        assert now is not None
+        made = adjustments.by_id(session, now.adjustment_id) if now.adjustment_id else None
+    if made is not None and made.state == "applied":
+        return Applied(line=made.outcome or made.reason, adjustment=made)
+    if now.outcome is None:
+        return None
+    at_renewal = now.outcome["at_renewal"]
+    return Applied(
+        line=now.outcome["line"],
+        at_renewal=datetime.fromisoformat(at_renewal) if at_renewal else None,
+    )
+
+
+def _apply(services: Services, shown: Shown, actor: Actor) -> Applied | Stale | Refuse:
+    wanted = wanted_of(shown.wanted)
+    case = read(services, shown.organization_id, wanted, actor)
+    if isinstance(case, Refuse):
+        return case
+    if expired := _expired(services, case, shown):
+        return _stale(services, case, wanted, actor, "preview_expired", expired)
+    change = decide(services, case, wanted)
+    if isinstance(change, Refuse):
+        return change
+    intent = _prepared(services, case, change, wanted, actor, shown.prorated_from)
+    if fingerprint_of(case, wanted, intent) != shown.fingerprint:
+        why = "Members, seats or prices have changed since the preview"
+        return _stale(services, case, wanted, actor, "preview_stale", why)
+    return _make(services, case, shown, change, intent, actor)
+
+
+def _make(  # noqa: PLR0913, PLR0917 - one confirmed request
     services: Services,
     case: Case,
-    wanted: Wanted,
-    change: Change,
-    confirmed: Confirmation,
-    actor: str,
-) -> Applied | Refuse:
-    since = confirmed.prorated_from
-    if stale := _stale(services, case, since):
-        return _look_again(stale)
-    intent = _prepare(services, case, change, wanted, actor, since)
-    if fingerprint_of(case, wanted, intent) != confirmed.fingerprint:
-        return _look_again("Members, seats or prices have changed since the preview")
+    shown: Shown,
+    change: Change | Keep,
+    intent: Intent | None,
+    actor: Actor,
+) -> Applied | Stale | Refuse:
+    """Do what was shown, by the way it takes: in the roster, at the renewal, or in Stripe now."""
+    wanted = wanted_of(shown.wanted)
+    if isinstance(change, Keep) or intent is None:
+        return _only_moves(services, shown, wanted, actor)
     if change.at_renewal:
-        at = renewals.approve(services, case.subscription, change)
-        return Applied(line=f"{change.reason}; from {at.isoformat()}", at_renewal=at)
+        return _plan(services, case, shown, change, actor)
     with services.sessions() as session:
+        if paused := holding.refuse_paused(session, shown.organization_id):
+            return paused
         held = spacing.held_back(
             session, case.subscription.id, change, now=services.clock(), retry_declined=True
         )
     if held:
         return Refuse(code="limit", message=held.line, remedies=("try again later",))
-    return _carry_out(services, case, wanted, intent, actor)
-
-
-def _stale(services: Services, case: Case, since: datetime | None) -> str | None:
-    if since is None:
-        return None
-    if preparing.now_of(services, case.subscription) - since > PREVIEW_LASTS:
-        return "The preview is too old"
-    start = case.subscription.period_start
-    return "A new billing period has begun" if start and since < start else None
-
-
-def _carry_out(
-    services: Services, case: Case, wanted: Wanted, intent: Intent, actor: str
-) -> Applied | Refuse:
-    lease = timedelta(seconds=services.settings.job_timeout_s)
     try:
-        with services.sessions.begin() as session:
-            adjustment = adjusting.intend(session, services, intent)
-            request_id = inbox.add_request(
-                session,
-                type=TYPE,
-                work_key=f"sub:{case.subscription.id}",
-                organization_id=case.known.organization_id,
-                payload={"actor": actor, "adjustment": adjustment.id, "wanted": plain(wanted)},
-                due_at=services.clock() + lease,
-            )
+        return _carry_out(services, shown, intent, actor)
     except FloorBroken as error:
-        return _look_again(error.detail)
+        return _stale(services, case, wanted, actor, "preview_stale", error.detail)
+
+
+def _expired(services: Services, case: Case, shown: Shown) -> str | None:
+    """Return why the preview is too old, by our clock or by the subscription's own; or None."""
+    since, start = shown.prorated_from, case.subscription.period_start
+    if since is not None and start is not None and since < start:
+        return "A new billing period has begun"
+    now = preparing.now_of(services, case.subscription)
+    if services.clock() >= shown.expires_at or (since and now - since >= PREVIEW_LASTS):
+        return "The preview is too old"
+    return None
+
+
+def _stale(  # noqa: PLR0913, PLR0917 - one request that has to be looked at again
+    services: Services, case: Case, wanted: Wanted, actor: Actor, code: str, why: str
+) -> Stale:
+    return Stale(
+        refusal=Refuse(
+            code=code,
+            message=f"{why}: nothing was changed",
+            remedies=("look at the new preview and confirm again",),
+        ),
+        fresh=_shown(services, case, wanted, actor),
+    )
+
+
+def _shown(services: Services, case: Case, wanted: Wanted, actor: Actor) -> Preview | Keep | Refuse:
+    """Decide, price and write down one preview."""
+    change = decide(services, case, wanted)
+    if isinstance(change, Refuse) or (isinstance(change, Keep) and not wanted.moves):
+        return change
+    intent = _prepared(services, case, change, wanted, actor, None)
+    found = quote(services.catalog, case, wanted, change, intent)
+    expires_at = services.clock() + PREVIEW_LASTS
+    with services.sessions.begin() as session:
+        preview_id = previews.add(
+            session,
+            organization_id=case.known.organization_id,
+            subscription_id=case.subscription.id,
+            wanted=plain(wanted),
+            shown=orjson.loads(orjson.dumps(asdict(found))),
+            fingerprint=fingerprint_of(case, wanted, intent),
+            prorated_from=intent.proration_date if intent else None,
+            actor=actor,
+            expires_at=expires_at,
+        )
+    return Preview(
+        id=preview_id,
+        organization_id=case.known.organization_id,
+        wanted=wanted,
+        quote=found,
+        expires_at=expires_at,
+    )
+
+
+def _prepared(  # noqa: PLR0913, PLR0917 - one request
+    services: Services,
+    case: Case,
+    change: Change | Keep,
+    wanted: Wanted,
+    actor: Actor,
+    since: datetime | None,
+) -> Intent | None:
+    """Return the update as Stripe would be sent it, pinned to `since`; None where none is."""
+    if isinstance(change, Keep):
+        return None
+    return preparing.prepare(
+        services,
+        case.subscription,
+        change,
+        trigger=actor.who,
+        actor=actor,
+        active=case.facts.active_after(wanted.moves),
+        at=since if change.proration != Proration.NONE else None,
+        moves=wanted.moves,
+    )
+
+
+def _carry_out(services: Services, shown: Shown, intent: Intent, actor: Actor) -> Applied | Refuse:
+    lease = timedelta(seconds=services.settings.job_timeout_s)
+    with services.sessions.begin() as session:
+        adjustment = adjusting.intend(session, services, intent)
+        previews.sent(session, shown.id, adjustment.id)
+        request_id = inbox.add_request(
+            session,
+            type=TYPE,
+            work_key=f"sub:{shown.subscription_id}",
+            organization_id=shown.organization_id,
+            payload={"actor": actor.who, "adjustment": adjustment.id, "preview": shown.id},
+            due_at=services.clock() + lease,
+        )
     try:
         done = adjusting.carry_out(services, adjustment).adjustment
-    except StripeRejected as error:
-        done = replace(adjustment, state="failed", outcome=str(error))
+    except StripeRejected:
+        # Recorded as failed before it was raised.
+        with services.sessions() as session:
+            found = adjustments.by_id(session, adjustment.id)
+        assert found is not None
+        done = found
+    answer = _answer(done)
     with services.sessions.begin() as session:
         work_store.finish(session, [_claimed(request_id)], outcome=done.outcome or done.state)
+        if isinstance(answer, Applied):
+            _note_applied(session, services, shown, answer)
+    return answer
+
+
+def _answer(done: Adjustment) -> Applied | Refuse:
     if done.state == "applied":
-        return Applied(line=done.outcome or "", adjustment=done)
+        return Applied(line=done.outcome or done.reason, adjustment=done)
     if done.state == "refused":
         return Refuse(
             code="payment_declined",
             message=done.outcome or "The payment was declined",
             remedies=("update the card in the billing portal, then try again",),
         )
-    return _look_again(done.outcome or "Stripe did not take the change")
-
-
-def _only_moves(
-    services: Services, organization_id: str, wanted: Wanted, keep: Keep
-) -> Applied | Refuse:
-    """Move members between pools that have room; nothing is written to Stripe (B6)."""
-    if not wanted.moves:
-        return Applied(line=keep.reason)
-    with services.sessions.begin() as session:
-        roster_store.lock_organization(session, organization_id)
-        if not _still_there(services, organization_id, wanted):
-            return _look_again("A member who should move has changed")
-        adjusting.move_members(session, organization_id, wanted.moves)
-    return Applied(line=f"{len(wanted.moves)} moved, nothing to change in Stripe")
-
-
-def _read(services: Services, organization_id: str, wanted: Wanted) -> Case | Refuse:
-    """Fetch the organization's one subscription, record it, and gather the facts."""
-    found = _only_subscription(services, organization_id, wanted)
-    if isinstance(found, Refuse):
-        return found
-    seen = seeing.fetched(services, found)
-    with services.sessions.begin() as session:
-        organization = roster_store.organization(session, organization_id)
-        assert organization is not None
-        recorded = facts.record(session, services, seen, organization)
-        known, _ = facts.of_subscription(session, services, found, recorded.problems, fetched=True)
-    subscription = seen.subscription
-    return Case(
-        subscription=subscription,
-        known=known,
-        plan=organization.plan,
-        facts=ChangeFacts(
-            rules=known.rules,
-            standing=known.standing,
-            seats=known.seats,
-            interval=next((item.interval for item in subscription.items), None),
-            intervals=services.catalog.intervals(organization.plan, subscription.currency),
-            in_flight=known.adjustment_in_flight or known.pending_update,
-            counts_problem=known.counts_problem,
-            schedule_managed=known.schedule_managed,
-        ),
-    )
-
-
-def _only_subscription(services: Services, organization_id: str, wanted: Wanted) -> str | Refuse:
-    # The plan is asked first: one of own seats has many subscriptions, one of included seats none
-    # with seats, and neither is to be mended.
-    with services.sessions() as session:
-        organization = roster_store.organization(session, organization_id)
-        if organization:
-            rules = services.catalog.plan(organization.plan).rules
-            if refused := refuse_by_plan(rules, wanted):
-                return refused
-        held = subscriptions.of_organization(session, organization_id)
-        with_seats = [each.id for each in held if subscriptions.seats_of(session, each.id)]
-    if len(with_seats) == 1:
-        return with_seats[0]
-    if with_seats:
-        return Refuse(
-            code="several_subscriptions",
-            message=f"{len(with_seats)} live subscriptions where there may be one",
-            remedies=("have support cancel the others",),
-        )
     return Refuse(
-        code="no_subscription",
-        message="There is no live subscription to change",
-        remedies=("subscribe first",),
+        code="not_taken",
+        message=f"{done.outcome or 'Stripe did not take the change'}: nothing was changed",
+        remedies=("look at a new preview",),
     )
 
 
-def _decide(services: Services, case: Case, wanted: Wanted) -> Change | Keep | Refuse:
-    if wanted.moves and services.roster.view is not None:
-        return Refuse(
-            code="members_elsewhere",
-            message="Members are kept by the host application: move them there",
+def _plan(services: Services, case: Case, shown: Shown, change: Change, actor: Actor) -> Applied:
+    """Remember an approved change for the next cycle (A6)."""
+    now = preparing.now_of(services, case.subscription)
+    with services.sessions.begin() as session:
+        at = renewals.approve(session, services, case.subscription, change, actor=actor, now=now)
+        answer = Applied(line=f"{change.reason}; from {at.isoformat()}", at_renewal=at)
+        audit.record(
+            session,
+            actor,
+            "contract.change_approved",
+            case.subscription.id,
+            organization_id=shown.organization_id,
+            before={"seats": {s: case.facts.quantities()[s] for s in change.quantities}},
+            after={"seats": dict(change.quantities), "from": at.isoformat()},
         )
-    if not _still_there(services, case.known.organization_id, wanted):
-        return _look_again("A member who should move is not active in that seat type")
-    return decide_change(case.facts, wanted)
+        _note_applied(session, services, shown, answer)
+    return answer
 
 
-def _still_there(services: Services, organization_id: str, wanted: Wanted) -> bool:
-    with services.sessions() as session:
-        for move in wanted.moves:
-            member = roster_store.member(session, organization_id, move.member_id)
-            if member is None:
-                return False
-            if (member.status, member.seat_type) != ("active", move.from_seat_type):
-                return False
-    return True
+def _only_moves(services: Services, shown: Shown, wanted: Wanted, actor: Actor) -> Applied | Refuse:
+    """Move members between pools that have room; nothing is written to Stripe (B6)."""
+    with services.sessions.begin() as session:
+        roster_store.lock_organization(session, shown.organization_id)
+        organization = roster_store.organization(session, shown.organization_id)
+        assert organization is not None
+        rules = services.catalog.plan(organization.plan).rules
+        if refused := refuse_moves(session, rules, organization.id, wanted.moves):
+            return refused
+        counts = services.roster.counts(session, organization.id)
+        seats = subscriptions.seats_of(session, shown.subscription_id)
+        if refused := refuse_full(rules, counts, seats, wanted.moves):
+            return refused
+        consequences.move_members(session, services, organization.id, wanted.moves, actor, shown.id)
+        answer = Applied(line=f"{len(wanted.moves)} moved, nothing to change in Stripe")
+        _note_applied(session, services, shown, answer)
+    return answer
 
 
-def _prepare(  # noqa: PLR0913, PLR0917 - one request
-    services: Services,
-    case: Case,
-    change: Change,
-    wanted: Wanted,
-    actor: str,
-    since: datetime | None,
-) -> Intent:
-    return preparing.prepare(
-        services,
-        case.subscription,
-        change,
-        trigger=actor,
-        active=case.facts.active_after(wanted.moves),
-        at=since,
-        moves=wanted.moves,
-    )
+def _note_applied(session: Session, services: Services, shown: Shown, answer: Applied) -> None:
+    outcome: dict[str, Any] = {
+        "line": answer.line,
+        "at_renewal": answer.at_renewal.isoformat() if answer.at_renewal else None,
+    }
+    previews.applied(session, shown.id, outcome, at=services.clock())
 
 
 @contextmanager
@@ -299,12 +370,4 @@ def _in_progress() -> Refuse:
         code="in_progress",
         message="Another change of this subscription is under way",
         remedies=("try again when it is done",),
-    )
-
-
-def _look_again(why: str) -> Refuse:
-    return Refuse(
-        code="changed_meanwhile",
-        message=f"{why}: nothing was changed",
-        remedies=("look at the new preview and confirm again",),
     )

@@ -1,7 +1,7 @@
 """What waits for a renewal: inbox rows that come due in the last hour of a period."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from reconcile.actor import Actor
 from reconcile.store import inbox
 from reconcile.tables import events
 
@@ -22,6 +23,7 @@ class Approved:
 
     quantities: Mapping[str, int]
     approved: str
+    actor: Actor
     period_end: datetime
 
 
@@ -44,6 +46,7 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
     quantities: Mapping[str, int],
     *,
     approved: str,
+    actor: Actor,
     period_end: datetime,
     due_at: datetime,
 ) -> None:
@@ -51,6 +54,7 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
     payload = {
         "quantities": dict(quantities),
         "approved": approved,
+        "actor": asdict(actor),
         "period_end": int(period_end.timestamp()),
     }
     _plan(session, subscription_id, APPROVED, payload, due_at)
@@ -65,6 +69,7 @@ def approved(session: Session, subscription_id: str) -> Approved | None:
     return Approved(
         quantities=payload["quantities"],
         approved=payload["approved"],
+        actor=Actor(**payload["actor"]),
         period_end=datetime.fromtimestamp(payload["period_end"], UTC),
     )
 

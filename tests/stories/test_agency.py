@@ -73,15 +73,18 @@ def one_save_adds_and_removes(agency: Story, sub: str) -> None:
     """It is previewed in words, netted by Stripe, and billed as it was previewed (B1, B4)."""
     wanted = Wanted(quantities={"voice": 6, "base": 2})
     seen = agency.ask(wanted)
-    assert seen.words == (
+    assert seen.quote.words == (
         "Change: +2 Voice seats, -1 Base seat. "
         "New plan total: USD 360.00/month (+USD 70.00/month). "
         "Stripe will bill USD 35.00 for the rest of this cycle, USD 35.00 due now."
     )
-    agency.save(wanted, seen)
+    agency.save(seen)
     assert agency.shop.quantities(sub) == {"base": 2, "voice": 6}
     invoice = agency.shop.invoices(sub, "subscription_update")[-1]
-    assert (invoice["total"], invoice["amount_paid"]) == (seen.total_minor, seen.due_now_minor)
+    assert (invoice["total"], invoice["amount_paid"]) == (
+        seen.quote.total_minor,
+        seen.quote.due_now_minor,
+    )
     assert (invoice["total"], invoice["amount_paid"]) == (3500, 3500)
     agency.joins("gus", "hal")
 
@@ -103,10 +106,10 @@ def seats_and_their_members_convert_together(agency: Story, sub: str) -> None:
     move = Move(member_id="bo", from_seat_type="base", to_seat_type="voice")
     wanted = Wanted(quantities={"base": 1, "voice": 7}, moves=(move,))
     seen = agency.ask(wanted)
-    agency.save(wanted, seen)
+    agency.save(seen)
     assert agency.shop.quantities(sub) == {"base": 1, "voice": 7}
     assert agency.standing_of("bo") == ("member", "voice", "active")
-    assert totals(agency, sub)[-1] == seen.total_minor == 1000
+    assert totals(agency, sub)[-1] == seen.quote.total_minor == 1000
 
 
 def what_is_removed_is_credited_on_the_next_invoice(agency: Story, sub: str) -> None:
@@ -118,9 +121,11 @@ def what_is_removed_is_credited_on_the_next_invoice(agency: Story, sub: str) -> 
     billed = totals(agency, sub)
     wanted = Wanted(quantities={"voice": 6})
     seen = agency.ask(wanted)
-    assert (seen.total_minor, seen.due_now_minor) == (-2500, 0)
-    assert seen.words.endswith("USD 25.00 is credited on the next invoice; nothing is refunded.")
-    agency.save(wanted, seen)
+    assert (seen.quote.total_minor, seen.quote.due_now_minor) == (-2500, 0)
+    assert seen.quote.words.endswith(
+        "USD 25.00 is credited on the next invoice; nothing is refunded."
+    )
+    agency.save(seen)
     assert totals(agency, sub) == billed
 
     # One Base and six Voice seats for May, less the half month of April that was not used.
@@ -133,24 +138,24 @@ def a_year_and_back(agency: Story, sub: str) -> None:
     """Every seat switches in one update; what the year leaves over pays the months (B10)."""
     year = Wanted(interval="year")
     seen = agency.ask(year)
-    assert seen.plan_total_minor == 32400 + 6 * 54000
-    assert 0 < seen.due_now_minor == seen.total_minor < seen.plan_total_minor
+    assert seen.quote.plan_total_minor == 32400 + 6 * 54000
+    assert 0 < seen.quote.due_now_minor == seen.quote.total_minor < seen.quote.plan_total_minor
     agency.wait(29 * 60)  # what was seen is what is paid, however long one thinks about it
-    agency.save(year, seen)
-    assert totals(agency, sub)[-1] == seen.total_minor
+    agency.save(seen)
+    assert totals(agency, sub)[-1] == seen.quote.total_minor
 
     month = Wanted(interval="month")
     seen = agency.ask(month)
-    assert seen.due_now_minor == 0
-    assert seen.total_minor < 0
-    agency.save(month, seen)
-    assert totals(agency, sub)[-1] == seen.total_minor
-    assert balance(agency) == seen.total_minor
+    assert seen.quote.due_now_minor == 0
+    assert seen.quote.total_minor < 0
+    agency.save(seen)
+    assert totals(agency, sub)[-1] == seen.quote.total_minor
+    assert balance(agency) == seen.quote.total_minor
     assert agency.shop.quantities(sub) == {"base": 1, "voice": 6}
 
     renewal = agency.renew(sub)
     assert (renewal["total"], renewal["amount_due"]) == (33000, 0)
-    assert balance(agency) == seen.total_minor + 33000
+    assert balance(agency) == seen.quote.total_minor + 33000
 
 
 def an_edit_in_the_dashboard_is_raised_back(agency: Story, sub: str) -> None:

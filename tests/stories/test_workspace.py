@@ -118,12 +118,16 @@ def an_approved_change_starts_with_the_next_cycle(workspace: Story, sub: str) ->
         quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve Moss, order 4711"
     )
     seen = workspace.ask(wanted)
-    assert seen.words == (
+    assert seen.quote.words == (
         "Change: +3 Pro seats. New plan total: USD 1,032.00/month (+USD 387.00/month). "
         "It takes effect on 01 May 2026; nothing is billed now."
     )
-    assert (seen.total_minor, seen.due_now_minor, seen.charged_now) == (0, 0, False)
-    done = workspace.save(wanted, seen)
+    assert (seen.quote.total_minor, seen.quote.due_now_minor, seen.quote.charged_now) == (
+        0,
+        0,
+        False,
+    )
+    done = workspace.save(seen)
     assert done.at_renewal is not None
     assert "approved: Eve Moss, order 4711" in done.line
     shop.settle(sub)

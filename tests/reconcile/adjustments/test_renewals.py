@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 from sqlalchemy import func, update
 
+from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
-from reconcile.adjustments.quote import Preview
-from reconcile.adjustments.seat_change import Applied
+from reconcile.adjustments.seat_change import Applied, Preview
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.settling.work import Ended, WorkReport, work_off
 from reconcile.tables import events
 from tests.support.shop import Shop
 
 HOUR_S = 3600
+EVE = Actor("token:tok_1", "tok_1", "order 4711")
 START = 1_790_000_000
 
 
@@ -186,12 +187,10 @@ def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
     customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
     shop.settle(sub)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
-    assert "nothing is billed now" in found.words
-    done = seat_change.apply(
-        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
-    )
+    assert "nothing is billed now" in found.quote.words
+    done = seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
     assert isinstance(done, Applied)
     assert done.at_renewal is not None
     shop.settle(sub)
@@ -218,11 +217,9 @@ def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) 
     customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
     shop.settle(sub)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(
-        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
-    )
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
     shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     held = shop.settle(sub)
@@ -239,12 +236,10 @@ def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clo
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business", interval="year")
     shop.settle(sub)
     advance(shop, clock, (START + period_end(shop, sub)) // 2)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor="eve")
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
-    assert abs(found.total_minor - 2 * 139320 // 2) <= 2
-    done = seat_change.apply(
-        shop.services, "org_1", MONTHLY_CONTRACT, confirmed=found.confirmation, actor="eve"
-    )
+    assert abs(found.quote.total_minor - 2 * 139320 // 2) <= 2
+    done = seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
     assert isinstance(done, Applied)
     assert shop.quantities(sub) == {"pro": 8}
     assert shop.findings(sub) == set()
@@ -258,9 +253,9 @@ def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
     sub = shop.subscribe(customer, {"pro": 9}, plan="workspace_business")
     shop.settle(sub)
     wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
-    found = seat_change.preview(shop.services, "org_1", wanted, actor="eve")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", wanted, confirmed=found.confirmation, actor="eve")
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
     shop.activate("org_1", "pro", 8)
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     shop.settle(sub)

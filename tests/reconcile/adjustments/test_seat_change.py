@@ -2,13 +2,15 @@
 
 import pytest
 
+from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
-from reconcile.adjustments.quote import Preview
-from reconcile.adjustments.seat_change import Applied
+from reconcile.adjustments.seat_change import Applied, Preview, Stale
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Keep, Refuse
 from tests.support.shop import Shop
+
+ADA = Actor("token:tok_1", "tok_1")
 
 
 @pytest.fixture
@@ -22,16 +24,14 @@ def sub(shop: Shop) -> str:
 
 def previewed(shop: Shop, wanted: Wanted) -> Preview:
     """A preview that is one."""
-    found = seat_change.preview(shop.services, "org_1", wanted, actor="ada")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor=ADA)
     assert isinstance(found, Preview), found
     return found
 
 
-def applied(shop: Shop, wanted: Wanted, found: Preview) -> Applied | Refuse:
+def applied(shop: Shop, found: Preview) -> Applied | Stale | Refuse:
     """What becomes of the confirmed change."""
-    return seat_change.apply(
-        shop.services, "org_1", wanted, confirmed=found.confirmation, actor="ada"
-    )
+    return seat_change.apply(shop.services, "org_1", found.id, actor=ADA)
 
 
 def test_adding_and_removing_in_one_save_is_netted_by_stripe_in_one_update(
@@ -40,18 +40,18 @@ def test_adding_and_removing_in_one_save_is_netted_by_stripe_in_one_update(
     """B1, money.preview."""
     wanted = Wanted(quantities={"voice": 7, "base": 9})
     found = previewed(shop, wanted)
-    assert found.words.startswith(
+    assert found.quote.words.startswith(
         "Change: +2 Voice seats, -1 Base seat. New plan total: USD 620.00/month (+USD 70.00/month)."
     )
     assert shop.writes(sub) == 0
-    done = applied(shop, wanted, found)
+    done = applied(shop, found)
     assert isinstance(done, Applied)
     assert done.adjustment is not None
     assert shop.quantities(sub) == {"base": 9, "voice": 7}
     assert shop.writes(sub) == 1
     (invoice,) = shop.invoices(sub, "subscription_update")
-    assert invoice["total"] == found.total_minor == done.adjustment.total_minor
-    assert invoice["amount_due"] == found.due_now_minor
+    assert invoice["total"] == found.quote.total_minor == done.adjustment.total_minor
+    assert invoice["amount_due"] == found.quote.due_now_minor
     assert shop.findings(sub) == set()
     # Both Q and S, at once: the seats can be taken before any webhook comes.
     seats = shop.seats(sub)
@@ -65,20 +65,20 @@ def test_removing_seats_is_a_credit_on_the_next_invoice(shop: Shop, sub: str) ->
     """money.credit."""
     wanted = Wanted(quantities={"base": 8})
     found = previewed(shop, wanted)
-    assert found.total_minor < 0
-    assert found.due_now_minor == 0
-    assert "is credited on the next invoice; nothing is refunded" in found.words
-    done = applied(shop, wanted, found)
+    assert found.quote.total_minor < 0
+    assert found.quote.due_now_minor == 0
+    assert "is credited on the next invoice; nothing is refunded" in found.quote.words
+    done = applied(shop, found)
     assert isinstance(done, Applied)
     assert shop.invoices(sub, "subscription_update") == []
     pending = shop.sandbox.get("/v1/invoiceitems", pending="true", limit=100)["data"]
-    assert sum(item["amount"] for item in pending) == found.total_minor
+    assert sum(item["amount"] for item in pending) == found.quote.total_minor
     assert shop.findings(sub) == set()
 
 
 def test_never_below_the_active_count(shop: Shop, sub: str) -> None:
     refused = seat_change.preview(
-        shop.services, "org_1", Wanted(quantities={"voice": 4}), actor="ada"
+        shop.services, "org_1", Wanted(quantities={"voice": 4}), actor=ADA
     )
     assert isinstance(refused, Refuse)
     assert refused.code == "below_active"
@@ -89,9 +89,9 @@ def test_a_preview_binds_to_what_it_saw(shop: Shop, sub: str) -> None:
     wanted = Wanted(quantities={"voice": 7})
     found = previewed(shop, wanted)
     shop.activate("org_1", "base", 9)
-    refused = applied(shop, wanted, found)
-    assert isinstance(refused, Refuse)
-    assert refused.code == "changed_meanwhile"
+    refused = applied(shop, found)
+    assert isinstance(refused, Stale)
+    assert refused.refusal.code == "preview_stale"
     assert shop.writes(sub) == 0
 
 
@@ -99,9 +99,9 @@ def test_an_edit_in_the_dashboard_between_preview_and_save(shop: Shop, sub: str)
     wanted = Wanted(quantities={"voice": 7})
     found = previewed(shop, wanted)
     shop.edit(sub, "voice", 6)
-    refused = applied(shop, wanted, found)
-    assert isinstance(refused, Refuse)
-    assert refused.code == "changed_meanwhile"
+    refused = applied(shop, found)
+    assert isinstance(refused, Stale)
+    assert refused.refusal.code == "preview_stale"
     assert shop.quantities(sub)["voice"] == 6
 
 
@@ -111,7 +111,7 @@ def test_a_declined_card_changes_nothing_and_says_so(shop: Shop, sub: str) -> No
     found = previewed(shop, wanted)
     customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
     shop.sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
-    refused = applied(shop, wanted, found)
+    refused = applied(shop, found)
     assert isinstance(refused, Refuse)
     assert refused.code == "payment_declined"
     assert "nothing was changed" in refused.message
@@ -126,15 +126,15 @@ def test_monthly_to_annual_switches_every_item_in_one_update(shop: Shop, sub: st
     wanted = Wanted(interval="year")
     found = previewed(shop, wanted)
     # Ten at 324.00 and five at 540.00 a year.
-    assert found.plan_total_minor == 10 * 32400 + 5 * 54000
-    assert found.due_now_minor > 0
-    done = applied(shop, wanted, found)
+    assert found.quote.plan_total_minor == 10 * 32400 + 5 * 54000
+    assert found.quote.due_now_minor > 0
+    done = applied(shop, found)
     assert isinstance(done, Applied)
     items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
     assert {item["price"]["recurring"]["interval"] for item in items} == {"year"}
     assert shop.quantities(sub) == {"base": 10, "voice": 5}
     (invoice,) = shop.invoices(sub, "subscription_update")
-    assert invoice["total"] == found.total_minor
+    assert invoice["total"] == found.quote.total_minor
     assert shop.findings(sub) == set()
 
 
@@ -144,7 +144,7 @@ def test_seats_and_members_convert_in_one_operation_when_both_pools_are_full(sho
     shop.settle(sub)
     move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
     wanted = Wanted(quantities={"base": 1, "voice": 2}, moves=(move,))
-    done = applied(shop, wanted, previewed(shop, wanted))
+    done = applied(shop, previewed(shop, wanted))
     assert isinstance(done, Applied), done
     assert shop.quantities(sub) == {"base": 1, "voice": 2}
     with shop.services.sessions() as session:
@@ -153,9 +153,7 @@ def test_seats_and_members_convert_in_one_operation_when_both_pools_are_full(sho
 
 
 def test_what_is_already_so_needs_no_write(shop: Shop, sub: str) -> None:
-    found = seat_change.preview(
-        shop.services, "org_1", Wanted(quantities={"voice": 5}), actor="ada"
-    )
+    found = seat_change.preview(shop.services, "org_1", Wanted(quantities={"voice": 5}), actor=ADA)
     assert isinstance(found, Keep)
 
 
@@ -164,7 +162,7 @@ def test_an_item_the_subscription_does_not_have_yet_is_added(shop: Shop) -> None
     sub = shop.subscribe(customer, {"base": 2})
     shop.settle(sub)
     wanted = Wanted(quantities={"voice": 3})
-    done = applied(shop, wanted, previewed(shop, wanted))
+    done = applied(shop, previewed(shop, wanted))
     assert isinstance(done, Applied), done
     assert shop.quantities(sub) == {"base": 2, "voice": 3}
     assert shop.settle(sub).adjustment_id is None
@@ -185,7 +183,7 @@ def test_a_change_into_an_invoice_of_many_pending_lines_is_still_compared(
             {"customer": customer, "subscription": sub, "amount": 100 + number, "currency": "usd"},
         )
     for wanted in (Wanted(quantities={"base": 9}), Wanted(quantities={"voice": 7})):
-        done = applied(shop, wanted, previewed(shop, wanted))
+        done = applied(shop, previewed(shop, wanted))
         assert isinstance(done, Applied), done
         assert done.adjustment is not None
         assert done.adjustment.preview is not None

@@ -1,0 +1,94 @@
+"""What goes with an applied change, in the transaction that records it: members, contract, audit.
+
+Whoever sees the new seats sees who is on them, what the contract says by now, and who did it.
+"""
+
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from reconcile.actor import TRUEUP, Actor
+from reconcile.policy.seat_change import Move
+from reconcile.policy.values import SeatPolicy
+from reconcile.services import Services
+from reconcile.store import audit, contracts, notices, roster
+from reconcile.store.adjustments import Adjustment
+
+
+def follow(session: Session, services: Services, done: Adjustment) -> None:
+    """Record everything that follows from an adjustment that Stripe took."""
+    if done.moves:
+        roster.lock_organization(session, done.organization_id)
+        move_members(session, services, done.organization_id, done.moves, done.actor, done.id)
+    organization = roster.organization(session, done.organization_id)
+    assert organization is not None
+    after = {change.seat_type: change.to_quantity for change in done.changes}
+    if services.catalog.plan(organization.plan).rules.policy == SeatPolicy.CONTRACT:
+        contracts.change(
+            session,
+            organization.id,
+            done.actor,
+            after,
+            adjustment_id=done.id,
+            because=done.reason,
+        )
+    because = done.reason if done.actor == TRUEUP else done.actor.because
+    audit.record(
+        session,
+        replace(done.actor, because=because),
+        "interval.switched" if done.kind == "interval" else "seats.changed",
+        done.subscription_id,
+        organization_id=organization.id,
+        before={"seats": {change.seat_type: change.from_quantity for change in done.changes}},
+        after={
+            "seats": after,
+            "adjustment": done.id,
+            "invoice": done.invoice_id,
+            "currency": done.currency,
+            "total_minor": done.total_minor,
+            "amount_due_minor": done.amount_due_minor,
+        },
+    )
+
+
+def move_members(  # noqa: PLR0913, PLR0917 - who moves, who asked, and on which occasion
+    session: Session,
+    services: Services,
+    organization_id: str,
+    moves: tuple[Move, ...],
+    actor: Actor,
+    occasion: str,
+) -> None:
+    """Move the members who are still where they were; the caller holds the organization's lock.
+
+    The host application is told, so that each member's app reflects it (B6).
+    """
+    for move in moves:
+        member = roster.member(session, organization_id, move.member_id)
+        if member is None or (member.status, member.seat_type) != ("active", move.from_seat_type):
+            continue
+        roster.write_member(session, replace(member, seat_type=move.to_seat_type))
+        audit.record(
+            session,
+            actor,
+            "member.seat_type_changed",
+            member.id,
+            organization_id=organization_id,
+            before={"seat_type": move.from_seat_type},
+            after={"seat_type": move.to_seat_type},
+        )
+        notices.add(
+            session,
+            "member.changed",
+            f"{organization_id}/{member.id}/{occasion}",
+            f"{member.id}: moved to a {move.to_seat_type} seat",
+            organization_id=organization_id,
+            due_at=services.clock(),
+            data={
+                "member_id": member.id,
+                "what": "moved",
+                "role": member.role,
+                "seat_type": move.to_seat_type,
+                "status": member.status,
+            },
+        )
