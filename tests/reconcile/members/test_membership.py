@@ -117,6 +117,7 @@ def test_ownership_to_an_admin_fits_a_full_pool(services: Services) -> None:
 
 
 def test_the_owner_cannot_leave_and_a_seat_is_freed_by_whoever_does(services: Services) -> None:
+    """B14."""
     shop(services, active=3)
     assert code(membership.remove(services, "org_1", "olga", actor=HOST)) == "transfer_needed"
     assert isinstance(membership.remove(services, "org_1", REP, actor=HOST), Done)
@@ -151,6 +152,26 @@ def test_at_least_one_active_admin_remains(services: Services) -> None:
     )
     assert code(demote) == "last_admin"
     assert now(services, "bob") == ("admin", "base", "active")
+
+
+def test_an_admin_hands_over_in_two_audited_steps(services: Services) -> None:
+    """B9: the second is promoted, then the first steps down; in the other order it is refused."""
+    team(services, "ann")
+    ann, mia = Actor("member:ann"), Actor("member:mia")
+    early = membership.change_role(services, "org_1", "ann", role="member", actor=ann)
+    assert code(early) == "last_admin"
+    promoted = membership.change_role(services, "org_1", "mia", role="admin", actor=ann)
+    assert isinstance(promoted, Done)
+    assert isinstance(membership.remove(services, "org_1", "ann", actor=mia), Done)
+    assert now(services, "mia") == ("admin", "base", "active")
+    with services.sessions() as session:
+        second, first = audit.page(session, organization_id="org_1")
+    assert [(e.actor, e.action, e.subject) for e in (first, second)] == [
+        ("member:ann", "member.role_changed", "mia"),
+        ("member:mia", "member.removed", "ann"),
+    ]
+    assert first.before == {"role": "member", "seat_type": "base", "status": "active"}
+    assert first.after == {"role": "admin", "seat_type": "base", "status": "active"}
 
 
 def test_one_admin_hands_over_in_one_operation(services: Services) -> None:
