@@ -5,6 +5,7 @@ Hard caps and included pools (C1, C8), and members without a seat of their own (
 
 from reconcile import facts
 from reconcile.errors import WaitingForRow
+from reconcile.outward.reviews import follow_cap
 from reconcile.policy.reconciliation import reconcile_organization
 from reconcile.policy.values import Verdict
 from reconcile.services import Services
@@ -48,4 +49,5 @@ def note_organization(course: Course, organization: Organization) -> Verdict:
                 opened_by=course.trigger,
             )
         )
+        follow_cap(session, services, organization.id, verdict, by=course.trigger)
     return verdict

@@ -28,7 +28,7 @@ from reconcile.errors import (
     retry_delay,
 )
 from reconcile.members.buying import finish_waiting
-from reconcile.outward import delivery
+from reconcile.outward import delivery, reviews
 from reconcile.outward.told import Told
 from reconcile.seeing import Snapshot, snapshot_of
 from reconcile.services import Services
@@ -109,6 +109,10 @@ def _notice(services: Services, named: str, _batch: list[ClaimedEvent]) -> Settl
     return _settled(delivery.deliver(services, named))
 
 
+def _review(services: Services, named: str, _batch: list[ClaimedEvent]) -> Settled:
+    return _settled(reviews.tick(services, int(named)))
+
+
 def _settled(told: Told) -> Settled:
     return Settled(line=told.line, again_at=told.again_at, ignored=told.ignored)
 
@@ -119,6 +123,7 @@ _WORK: Mapping[str, Settle] = {
     "org": _organization,
     "cus": _customer,
     "notice": _notice,
+    "review": _review,
 }
 SCOPES = tuple(_WORK)
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, select, update
+from sqlalchemy import ColumnElement, RowMapping, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from reconcile import metrics
+from reconcile.policy.notices import NOTICES, notice_of
 from reconcile.policy.values import FindingKind, Observation
+from reconcile.store import notices
 from reconcile.tables import findings
 
 
@@ -134,6 +136,18 @@ def subscriptions_with(
         )
     )
     return frozenset(str(each) for each in found)
+def newest_open(session: Session, organization_id: str, kind: FindingKind) -> datetime | None:
+    """Return when the newest open finding of the kind was opened in the organization, or None."""
+    newest: datetime | None = session.scalar(
+        select(func.max(findings.c.opened_at)).where(
+            findings.c.organization_id == organization_id,
+            findings.c.kind == kind.value,
+            findings.c.closed_at.is_(None),
+        )
+    )
+    return newest
+
+
 
 
 def _finding(row: RowMapping) -> Finding:
@@ -147,14 +161,14 @@ def _write(  # noqa: PLR0913, PLR0917 - the parts of one row
     standing: Finding | None,
     at: datetime,
     opened_by: str,
-) -> None:
+) -> int:
     values = {
         "urgent": observation.urgent,
         "summary": observation.summary,
         "detail": _detail(observation, standing),
         "last_seen_at": at,
     }
-    session.execute(
+    written = session.execute(
         insert(findings)
         .values(
             kind=observation.kind.value,
@@ -169,6 +183,37 @@ def _write(  # noqa: PLR0913, PLR0917 - the parts of one row
         .on_conflict_do_update(
             index_elements=["kind", "subject"],
             index_where=findings.c.closed_at.is_(None),
+        .returning(findings.c.id)
+    )
+    return int(written.scalar_one())
+
+
+def _tell(
+    session: Session, scope: Scope, observation: Observation, finding_id: int, at: datetime
+) -> None:
+    """Tell the host of a finding that was opened, where it is one to tell of."""
+    notice = notice_of(observation)
+    if notice is None:
+        return
+    about = {
+        "finding_id": finding_id,
+        "finding": observation.kind.value,
+        "about": scope.subject(observation),
+        "subscription_id": scope.subscription_id,
+        "seat_type": observation.seat_type,
+        "member_id": observation.member_id,
+        "urgent": observation.urgent,
+        "code": observation.detail.get("code"),
+    }
+    notices.add(
+        session,
+        notice,
+        f"finding_{finding_id}",
+        observation.summary,
+        organization_id=scope.organization_id,
+        due_at=at,
+        audience=observation.notify,
+        data={name: about[name] for name in NOTICES[notice].data if name in about},
             set_=values,
         )
     )
