@@ -199,7 +199,12 @@ def _all(session: Session, *where: Any) -> tuple[Adjustment, ...]:
     rows = session.execute(
         select(adjustments).where(*where).order_by(adjustments.c.created_at, adjustments.c.id)
     )
-    return tuple(_adjustment(row) for row in rows.mappings())
+    return of_rows(rows.mappings())
+
+
+def of_rows(rows: Iterable[RowMapping]) -> tuple[Adjustment, ...]:
+    """Return the adjustments of rows that were read elsewhere (`look`)."""
+    return tuple(_adjustment(row) for row in rows)
 
 
 def _adjustment(row: RowMapping) -> Adjustment:

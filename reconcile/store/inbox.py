@@ -135,7 +135,8 @@ def backlog(connection: Connection, *, hint_lease_s: float) -> Backlog:
     """Return the unfinished rows (counted up to 10,000) and the age of the oldest nobody took.
 
     A row that a worker once started is in its care, and one dated further ahead than a hint's
-    lease was put off on purpose (a lowering at renewal waits for weeks): neither is an age.
+    lease was put off on purpose (a lowering at renewal waits for weeks): neither is an age. The age
+    of one that a person requeued counts from then.
     """
     found = connection.execute(
         text(
@@ -144,7 +145,8 @@ def backlog(connection: Connection, *, hint_lease_s: float) -> Backlog:
                 (select count(*) from (
                     select 1 from events where state = 'pending' limit :counted
                 ) as counted),
-                (select extract(epoch from now() - min(received_at)) from events
+                (select extract(epoch from now() - min(coalesce(requeued_at, received_at)))
+                    from events
                     where state = 'pending' and started_at is null
                     and (due_at is null or due_at <= now() + make_interval(secs => :lease)))
             """
