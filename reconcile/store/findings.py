@@ -123,9 +123,7 @@ def open_of(session: Session, scope: Scope) -> tuple[Finding, ...]:
     return tuple(_finding(row) for row in rows.mappings())
 
 
-def subscriptions_with(
-    session: Session, organization_id: str, kind: FindingKind
-) -> frozenset[str]:
+def subscriptions_with(session: Session, organization_id: str, kind: FindingKind) -> frozenset[str]:
     """Return the organization's subscriptions that have an open finding of this kind."""
     found = session.scalars(
         select(findings.c.subscription_id).where(
@@ -136,6 +134,8 @@ def subscriptions_with(
         )
     )
     return frozenset(str(each) for each in found)
+
+
 def newest_open(session: Session, organization_id: str, kind: FindingKind) -> datetime | None:
     """Return when the newest open finding of the kind was opened in the organization, or None."""
     newest: datetime | None = session.scalar(
@@ -146,8 +146,6 @@ def newest_open(session: Session, organization_id: str, kind: FindingKind) -> da
         )
     )
     return newest
-
-
 
 
 def _finding(row: RowMapping) -> Finding:
@@ -183,6 +181,8 @@ def _write(  # noqa: PLR0913, PLR0917 - the parts of one row
         .on_conflict_do_update(
             index_elements=["kind", "subject"],
             index_where=findings.c.closed_at.is_(None),
+            set_=values,
+        )
         .returning(findings.c.id)
     )
     return int(written.scalar_one())
@@ -214,8 +214,6 @@ def _tell(
         due_at=at,
         audience=observation.notify,
         data={name: about[name] for name in NOTICES[notice].data if name in about},
-            set_=values,
-        )
     )
 
 
