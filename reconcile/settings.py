@@ -154,6 +154,11 @@ class Settings(BaseSettings):
         default=False, description="Off: the nightly run only says what it would have done."
     )
     gap_audit_at: time = Field(default=time(4, 0), description="When the gap audit starts, UTC.")
+    redact_events_days: int = Field(
+        default=30,
+        ge=1,
+        description="Personal data is taken out of finished events after it; their ids stay.",
+    )
     keep_events_days: int = Field(
         default=90, ge=31, description="Finished events are pruned after it; Stripe keeps 30 days."
     )

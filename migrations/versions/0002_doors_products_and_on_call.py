@@ -416,6 +416,7 @@ def upgrade() -> None:
         ),
     )
     op.add_column("events", sa.Column("requeued_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("events", sa.Column("redacted_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "ix_events_held_by",
         "events",
@@ -431,9 +432,21 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("kind = 'request'"),
     )
+    op.create_index(
+        "ix_events_to_redact",
+        "events",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("redacted_at is null and finished_at is not null"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_events_to_redact",
+        table_name="events",
+        postgresql_where=sa.text("redacted_at is null and finished_at is not null"),
+    )
     op.drop_index(
         "ix_events_requests", table_name="events", postgresql_where=sa.text("kind = 'request'")
     )
@@ -441,6 +454,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_events_held_by", table_name="events", postgresql_where=sa.text("held_by is not null")
     )
+    op.drop_column("events", "redacted_at")
     op.drop_column("events", "requeued_at")
     op.drop_column("events", "held_by")
     op.drop_column("events", "decided")

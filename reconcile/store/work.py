@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, case, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, Text, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -332,24 +332,3 @@ def missing(session: Session, event_ids: Sequence[str]) -> set[str]:
     """Return which of the events are not in the inbox."""
     known = session.scalars(select(events.c.id).where(events.c.id.in_(event_ids)))
     return set(event_ids) - set(known)
-
-
-def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
-    """Delete up to `limit` events finished before then and return how many.
-
-    Dead letters stay until a person acts, and our own requests for good: they are the record of who
-    asked for what (A3, A7, B9).
-    """
-    old = (
-        select(events.c.id)
-        .where(
-            events.c.finished_at < func.now() - older_than,
-            events.c.state.in_(["done", "ignored", "superseded"]),
-            events.c.kind != "request",
-        )
-        .order_by(events.c.finished_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    deleted = delete(events).where(events.c.id.in_(old)).returning(events.c.id)
-    return len(session.execute(deleted).all())

@@ -56,6 +56,7 @@ events = Table(
     time("requeued_at"),
     time("started_at"),
     time("finished_at"),
+    time("redacted_at"),
     one_of("source", "webhook", "backfill", "request"),
     one_of("kind", "snapshot", "thin", "request"),
     one_of("state", "pending", "done", "ignored", "superseded", "dead", "discarded"),
@@ -66,6 +67,11 @@ events = Table(
     Index("ix_events_customer_id", "customer_id", "received_at"),
     Index("ix_events_dead", "error_fingerprint", postgresql_where=text("state = 'dead'")),
     Index("ix_events_finished_at", "finished_at"),
+    Index(
+        "ix_events_to_redact",
+        "finished_at",
+        postgresql_where=text("redacted_at is null and finished_at is not null"),
+    ),
     Index("ix_events_received_at", "received_at", "id"),
     Index(
         "ix_events_requests",
