@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from reconcile.actor import Actor
+from reconcile.catalog import Catalog
 from reconcile.outward import reviews
 from reconcile.policy.values import Refuse
 from reconcile.roster import build_roster
@@ -22,6 +23,7 @@ from reconcile.store import reviews as store
 from reconcile.store.reviews import Review
 from reconcile.tables import events, members, notices, organizations
 from tests.support.roster import add_member, add_members, add_organization
+from tests.support.shop import with_catalog
 
 START = datetime.now(UTC).replace(microsecond=0)
 KIM = Actor("cli:kim", because="they sign next week")
@@ -262,10 +264,21 @@ def test_more_time_is_more_time(story: Story, day: int) -> None:
     assert refused.code == "grace_not_longer"
 
 
-def test_a_larger_plan_without_a_cap_closes_it(story: Story) -> None:
+def test_an_enterprise_plan_without_a_cap_closes_it(story: Story) -> None:
     story.look()
+    catalog = story.services.catalog
+    scale = catalog.plan("commerce_scale")
+    uncapped = {
+        name: replace(seat, hard_cap=None, included=50)
+        for name, seat in scale.rules.seat_types.items()
+    }
+    enterprise = replace(
+        scale, name="enterprise", rules=replace(scale.rules, plan="enterprise", seat_types=uncapped)
+    )
+    catalog = Catalog({**catalog.plans, "enterprise": enterprise})
+    story.services = with_catalog(story.services, catalog)
     with story.services.sessions.begin() as session:
-        session.execute(update(organizations).values(plan="team"))
+        session.execute(update(organizations).values(plan="enterprise"))
     story.look()
     assert story.review().closed_by == "trueup"
 
