@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from backoffice.api.problems import Refused, problem, refused
+from backoffice.api.problems import InvalidRequest, Refused, invalid, problem, refused
 from reconcile.catalog import NoSuchPrice, UnknownPlan
 from reconcile.errors import (
     CardDeclined,
@@ -74,6 +74,7 @@ def _json(model: BaseModel, status: int) -> Response:
 def handle_errors(app: Flask) -> None:
     """Turn every error of a view, and of Flask itself, into an answer."""
     app.register_error_handler(Refused, lambda error: refused(error.refuse, **error.extras))
+    app.register_error_handler(InvalidRequest, lambda error: invalid(error.error))
     app.register_error_handler(TrueupError, _of_error)
     for away in (OperationalError, InterfaceError, IntegrityError, PoolTimeout, DBAPIError):
         app.register_error_handler(away, _of_database)
@@ -109,8 +110,6 @@ def _passes(error: DBAPIError) -> bool:
 
 
 def _of_http(error: HTTPException) -> Response:
-    if error.response is not None and isinstance(error.response, Response):
-        return error.response
     status = HTTPStatus(error.code or 500)
     answer = problem(status, status.name.lower(), f"{status.phrase}: {_SAID.get(status, '')}")
     for name, value in error.get_headers():

@@ -24,7 +24,7 @@ from backoffice.api.document import ABOUT, describe
 from backoffice.api.frame import Resource
 from backoffice.api.health import Health
 from backoffice.api.idempotency import Claim, Idempotency
-from backoffice.api.problems import ProblemAnswer, invalid, problem
+from backoffice.api.problems import ProblemAnswer, problem, refuse_invalid
 from backoffice.api.resources import RESOURCES
 from backoffice.api.tokens import Scope
 from reconcile.services import Services
@@ -77,7 +77,7 @@ def create_app(
                 description="For browsers, reading only: any name, the token as the password.",
             ),
         },
-        validation_error_callback=invalid,
+        validation_error_callback=refuse_invalid,
     )
     app.config["MAX_CONTENT_LENGTH"] = form.MAX_BODY_BYTES
     app.extensions[SERVICES] = services

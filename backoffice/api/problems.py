@@ -6,7 +6,7 @@ ways out. Nothing about the inside is in them.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from flask import Response
@@ -56,6 +56,14 @@ class Refused(Exception):  # noqa: N818 - named for what becomes of the request
         self.extras = extras
 
 
+class InvalidRequest(Exception):  # noqa: N818 - named for what it is about
+    """The request is not what its model takes."""
+
+    def __init__(self, error: ValidationError) -> None:
+        super().__init__("invalid")
+        self.error = error
+
+
 class NotFound(Refused):
     """There is no such thing, or it is not for this token to see: the same answer."""
 
@@ -103,6 +111,11 @@ def refused(refuse: Refuse, **extras: object) -> Response:
     return problem(
         status, refuse.code, refuse.message, remedies=refuse.remedies, extras=dict(extras)
     )
+
+
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Raise what `answers` makes a problem of: the library would make a plain answer of a value."""
+    raise InvalidRequest(error)
 
 
 def invalid(error: ValidationError) -> Response:

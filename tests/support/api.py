@@ -4,6 +4,7 @@
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import Any
 import requests
 from flask import Flask
 from requests.structures import CaseInsensitiveDict
+from werkzeug.serving import make_server
 
 from backoffice.api import tokens
 from backoffice.api.app import create_app
@@ -148,6 +150,21 @@ def api_of(services: Services, *scopes: str, organization_id: str | None = None)
     """The API on these services, in process, and a client of it with every scope."""
     token = a_token(services, *scopes, organization_id=organization_id)
     return Client(token=token, app=create_app(services))
+
+
+@contextmanager
+def listening(api: Client) -> Iterator[Client]:
+    """The same API behind a socket, from threads of this process."""
+    assert api.app is not None
+    server = make_server("127.0.0.1", 0, api.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield replace(api, app=None, url=f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

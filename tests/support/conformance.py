@@ -1,0 +1,117 @@
+"""Every operation of the API's document, asked everything that the document allows and forbids.
+
+schemathesis reads the document and writes the requests: each boundary of each value, then random
+ones, also wrong ones. What must hold of every answer: no 5xx, no status, content type, header or
+schema that the document does not have, nothing without a token, wrong data refused.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.hooks import HookContext
+
+from tests.support.api import Client
+
+# Wrong data is written in too many ways for one that is accepted to be a defect by itself: a query
+# parameter twice, a number as its own text. What must be refused has tests of its own.
+_CHECKS = {
+    "positive_data_acceptance": {"enabled": False},
+    "negative_data_rejection": {"enabled": False},
+    "ignored_auth": {"enabled": False},  # so many failures are answered 429
+    "use_after_free": {"enabled": False},
+    "ensure_resource_availability": {"enabled": False},
+}
+
+
+@dataclass
+class Explored:
+    """What was asked, and what was wrong, in words."""
+
+    operations: frozenset[str]
+    requests: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        """All failures, one a paragraph."""
+        return "\n\n".join([*self.failures.values(), *self.errors])
+
+
+def explore(
+    api: Client, known: Mapping[str, list[Any]], *, most_s: float, examples: int, seed: int
+) -> Explored:
+    """Ask everything of every operation; `known` are path parameters that exist, by name.
+
+    Half of the requests go to what exists, the others to whatever schemathesis makes up. The
+    boundaries of every operation come first; then `examples` random ones of each, while there is
+    time.
+    """
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "base-url": api.url,
+            "headers": {"Authorization": f"Bearer {api.token}"},
+            "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
+            "request-timeout": 20,
+            "phases": {"stateful": {"enabled": False}},
+            "checks": _CHECKS,
+        }
+    )
+    document = api.send("GET", "/openapi.json", root="").ok().json
+    schema = schemathesis.openapi.from_dict(document, config=config)
+    turn = Counter[str]()
+
+    @schema.hook
+    def map_path_parameters(context: HookContext, path_parameters: Any) -> Any:
+        turn["all"] += 1
+        if not path_parameters or turn["all"] % 2:
+            return path_parameters
+        return {
+            name: known[name][turn["all"] // 2 % len(known[name])] if name in known else value
+            for name, value in path_parameters.items()
+        }
+
+    found = Explored(operations=frozenset(_operations(document)))
+    until = time.monotonic() + most_s
+    for event in from_schema(schema).execute():
+        _take(found, event)
+        if time.monotonic() > until:
+            break
+    return found
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[str]:
+    for path, methods in document["paths"].items():
+        yield from (f"{method.upper()} {path}" for method in methods)
+
+
+def _take(found: Explored, event: events.EngineEvent) -> None:
+    if isinstance(event, events.NonFatalError):
+        found.errors.append(f"{event.label}: {event.value}")
+    if isinstance(event, events.FatalError):
+        found.errors.append(str(event.exception))
+    if not isinstance(event, events.ScenarioFinished):
+        return
+    recorder = event.recorder
+    for case_id, interaction in recorder.interactions.items():
+        if interaction.response is not None:
+            found.requests[str(event.label)] += 1
+            found.statuses[interaction.response.status_code] += 1
+        for check in recorder.checks.get(case_id, []):
+            if check.failure_info is not None:
+                failure = check.failure_info.failure
+                request = interaction.request
+                found.failures.setdefault(
+                    f"{event.label} {check.name} {failure.title}",
+                    f"{event.label}: {failure.title}\n{failure.message}\n"
+                    f"{request.method} {request.uri} {request.body!r}\n"
+                    f"{interaction.response.content if interaction.response else None!r}",
+                )
