@@ -12,10 +12,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from reconcile.catalog_file import PlanTable, Prices, PriceTable, iterate_prices, parse_tables
+from reconcile.catalog_file import (
+    PlanTable,
+    Prices,
+    PriceTable,
+    UsageTable,
+    iterate_prices,
+    parse_tables,
+)
 from reconcile.errors import TrueupError, WaitingForRow
 from reconcile.policy.proration import PriceModel, Tier
-from reconcile.policy.values import PlanRules, RoleRules, SeatTypeRules
+from reconcile.policy.values import PlanRules, RoleRules, SeatTypeRules, UsageLimit
 
 
 class CatalogError(TrueupError):
@@ -177,6 +184,7 @@ def _rules(name: str, table: PlanTable) -> PlanRules:
                 ceiling=seat.ceiling,
                 included=seat.included,
                 hard_cap=seat.hard_cap,
+                credits_per_seat=seat.credits_per_seat,
             )
             for seat_type, seat in table.seats.items()
         },
@@ -194,6 +202,7 @@ def _rules(name: str, table: PlanTable) -> PlanRules:
         single_admin=table.single_admin,
         blocks_invites_in_trial=table.blocks_invites_in_trial,
         activates_first=table.activates_first,
+        usage=tuple(_usage(table.usage)) if table.usage else (),
     )
     if table.purchased:
         rules = replace(
@@ -211,6 +220,13 @@ def _rules(name: str, table: PlanTable) -> PlanRules:
             contract_allows_overage=table.contract.allows_overage,
         )
     return rules
+
+
+def _usage(table: UsageTable) -> Iterator[UsageLimit]:
+    if table.orders_a_month is not None:
+        yield UsageLimit(metric="orders", currency="", most=table.orders_a_month)
+    for currency, most in table.gmv_minor_a_month.items():
+        yield UsageLimit(metric="gmv", currency=currency, most=most)
 
 
 def _prices(plan: str, seat_type: str | None, prices: Prices) -> Iterator[Price]:

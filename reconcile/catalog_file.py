@@ -58,6 +58,7 @@ class SeatTable(_Table):
     ceiling: Count | None = None
     included: Count | None = None
     hard_cap: Count | None = None
+    credits_per_seat: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = 0
     prices: Prices = Field(default_factory=dict)
 
 
@@ -92,6 +93,15 @@ class ContractTable(_Table):
     allows_overage: StrictBool = False
 
 
+class UsageTable(_Table):
+    """What a month's usage may be before a person looks (C9)."""
+
+    orders_a_month: Count | None = None
+    gmv_minor_a_month: dict[Currency, Annotated[StrictInt, Field(ge=0, le=10**15)]] = Field(
+        default_factory=dict
+    )
+
+
 class PlanTable(_Table):
     """One plan. `purchased`, `follow` and `contract` hold the settings of the policy so named."""
 
@@ -104,6 +114,7 @@ class PlanTable(_Table):
     purchased: PurchasedTable | None = None
     follow: FollowTable | None = None
     contract: ContractTable | None = None
+    usage: UsageTable | None = None
     seats: Annotated[dict[Name, SeatTable], Field(min_length=1)]
     roles: Annotated[dict[Name, RoleTable], Field(min_length=1)]
     fees: Prices = Field(default_factory=dict)  # the plan's own price, not a seat's
@@ -203,6 +214,10 @@ def _seat_problems(policy: SeatPolicy, seat: SeatTable) -> Iterator[Problem]:
             yield ".included", "only for plans of the policy included"
         if not seat.prices:
             yield ".prices", "at least one price is needed"
+    if seat.credits_per_seat and policy != SeatPolicy.OWN_SEAT:
+        yield ".credits_per_seat", "only for plans of the policy own_seat"
+    if seat.credits_per_seat and "week" in seat.prices:
+        yield ".credits_per_seat", "credits are by the month: no price of a week goes with them"
     limits = {"ceiling": seat.ceiling, "hard_cap": seat.hard_cap, "included": seat.included}
     for name, limit in limits.items():
         if limit is not None and limit < seat.minimum:

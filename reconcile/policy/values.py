@@ -37,6 +37,16 @@ class SeatTypeRules:
     ceiling: int | None = None  # purchased: the most that may be bought
     included: int | None = None  # included: the fixed pool
     hard_cap: int | None = None  # C8: beyond it one Enterprise review, never a purchase
+    credits_per_seat: int = 0  # A4, own_seat: what a paid seat grants a month
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageLimit:
+    """C9: what a month's usage may be before a person looks. It blocks nothing."""
+
+    metric: str  # orders, or gmv
+    currency: str  # of gmv, each on its own; empty for orders
+    most: int  # a count, or minor units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,7 @@ class PlanRules:
     contract_removals: bool = False  # A7: an account manager may lower it during the contract
     contract_allows_overage: bool = False  # record the peak and true up instead of refusing
     activates_first: bool = False  # activate, then charge within a minute
+    usage: tuple[UsageLimit, ...] = ()  # C9
 
 
 class Standing(Flag):
