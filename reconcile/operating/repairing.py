@@ -186,6 +186,10 @@ def _why_not_requeue(services: Services, event: Event | None, *, force: bool) ->
         return _why_wait(event)
     if event.state == "ignored":
         return _why_ignore(services, event)
+    return _why_finished(event, force=force)
+
+
+def _why_finished(event: Event, *, force: bool) -> str | None:
     if not force:
         return f"it is {event.state}; --force runs it again"
     if event.kind == "request" and event.type not in _REPEATABLE:

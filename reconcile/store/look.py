@@ -287,3 +287,50 @@ def finding(session: Session, finding_id: int) -> Finding | None:
 
 def _event(row: RowMapping) -> Event:
     return Event(**row)
+
+
+# What one story names at most of each kind.
+MOST_TOLD = 50
+
+
+def adjustments_from(session: Session, trigger: str) -> tuple[Adjustment, ...]:
+    """Return the adjustments that an event, a run or a person brought about, oldest first."""
+    subscription_ids = select(events.c.subscription_id).where(events.c.id == trigger)
+    found = (
+        select(adjustments)
+        .where(
+            adjustments.c.trigger.in_([trigger, f"activation:{trigger}"]),
+            # An index to come in by; what an organization's request brought is found by it, too.
+            adjustments.c.subscription_id.in_(subscription_ids)
+            | adjustments.c.organization_id.in_(_organizations_of(trigger)),
+        )
+        .order_by(adjustments.c.created_at, adjustments.c.id)
+        .limit(MOST_TOLD)
+    )
+    return adjustments_store.of_rows(session.execute(found).mappings())
+
+
+def _organizations_of(event_id: str) -> Select[Any]:
+    this = events.c.id == event_id
+    named = select(events.c.organization_id).where(this, events.c.organization_id.is_not(None))
+    payers = select(organizations.c.id).join(
+        events, events.c.customer_id == organizations.c.stripe_customer_id
+    )
+    return named.union(payers.where(this)).subquery().select()
+
+
+def findings_from(
+    session: Session, opened_by: Sequence[str], *, subscription_ids: Sequence[str]
+) -> tuple[Finding, ...]:
+    """Return the findings on these subscriptions that the events or adjustments opened."""
+    found = (
+        select(findings)
+        .where(
+            findings.c.opened_by.in_(opened_by),
+            findings.c.subscription_id.in_(subscription_ids),
+        )
+        .order_by(findings.c.id)
+        .limit(MOST_TOLD)
+    )
+    rows = session.execute(found).mappings()
+    return tuple(Finding(**{name: row[name] for name in Finding.__slots__}) for row in rows)
