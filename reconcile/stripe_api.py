@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import stripe
@@ -29,9 +28,9 @@ from reconcile.errors import (
     StripeUnavailable,
 )
 from reconcile.settings import STRIPE_API_VERSION, Settings
-from reconcile.stripe_errors import concerns_everyone, replayed, translated
+from reconcile.stripe_errors import StoredFailure, concerns_everyone, translated
 from reconcile.stripe_shapes import InvoiceLine, Json, StripeInvoice, StripeSubscription
-from reconcile.stripe_transport import Transport, read_body
+from reconcile.stripe_transport import Answer, Transport, read_body
 
 PAGE = 100  # the most a Stripe list gives in one answer
 MOST_PAGES = 100  # of any list read whole; a subscription has few invoices and items
@@ -271,14 +270,34 @@ class StripeApi:
             params,
             idempotency_key=idempotency_key,
         )
+        latest = raw["latest_invoice"] if charges_now else None
+        made = self._with_all_lines(latest) if isinstance(latest, Mapping) else None
         return Written(
             subscription=replace(self._whole(raw), fetched_at=answer.at),
-            invoice=self._with_all_lines(raw["latest_invoice"])
-            if charges_now and isinstance(raw["latest_invoice"], Mapping)
-            else None,
+            # An update that changed nothing any more made none; the latest is another's then.
+            invoice=made if made and made.adjustment_id == adjustment_id else None,
             request_id=answer.request_id,
             replayed=answer.replayed,
         )
+
+    def spend_key(self, subscription_id: str, *, adjustment_id: str, idempotency_key: str) -> bool:
+        """Use an update's key up, so that a call still on its way under it can do nothing any more.
+
+        Returns False when the key was used before: the update ran, or is running. Raises as the
+        reading calls do, OutcomeUnknown besides. A note in the metadata is all it writes.
+        https://docs.stripe.com/api/idempotent_requests
+        """
+        note = {"metadata": {"trueup_given_up": adjustment_id}}
+        path = f"/v1/subscriptions/{subscription_id}"
+        try:
+            self._call("post", path, note, idempotency_key=idempotency_key)
+        except StoredFailure:
+            return False
+        return True
+
+    def create_checkout_session(self, **form: Any) -> Json:
+        """Return a new page to pay on (docs.stripe.com/api/checkout/sessions/create)."""
+        return self._call("post", "/v1/checkout/sessions", form)[0]
 
     def create_portal_session(self, customer_id: str, *, return_url: str) -> str:
         """Return the url of a session of Stripe's customer portal (B11)."""
@@ -311,7 +330,7 @@ class StripeApi:
         params: Mapping[str, Any],
         *,
         idempotency_key: str | None = None,
-    ) -> tuple[Json, "_Answer"]:
+    ) -> tuple[Json, Answer]:
         endpoint = f"{method.upper()} {path}"
         self._budget.acquire(endpoint)
         with _watched(kind_of(endpoint), path):
@@ -322,7 +341,7 @@ class StripeApi:
 
     def _send(
         self, method: str, path: str, params: Mapping[str, Any], idempotency_key: str | None
-    ) -> tuple[Json, "_Answer"]:
+    ) -> tuple[Json, Answer]:
         options = {"idempotency_key": idempotency_key} if idempotency_key else {}
         try:
             response = self._client.raw_request(method, path, **params, **options)
@@ -332,7 +351,7 @@ class StripeApi:
                 self._budget.slow_down(ours.retry_after_s)
             raise ours from error
         try:
-            return read_body(response.headers), _Answer.of(response.headers)
+            return read_body(response.headers), Answer.of(response.headers)
         except ValueError as error:
             raise shapes.UnreadableShape(path) from error
 
@@ -367,23 +386,6 @@ _RESULTS: tuple[tuple[type[Exception], str], ...] = (
     (StripeUnavailable, "unavailable"),
     (shapes.UnreadableShape, "unreadable"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the headers of an answer say; `at` is Stripe's clock."""
-
-    at: datetime
-    request_id: str | None
-    replayed: bool
-
-    @classmethod
-    def of(cls, headers: Mapping[str, str]) -> "_Answer":
-        try:
-            at = parsedate_to_datetime(headers["date"])
-        except (KeyError, ValueError):
-            at = datetime.now(UTC)
-        return cls(at, headers.get("request-id"), replayed(headers))
 
 
 def _item_params(item: ItemUpdate) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from reconcile.actor import Actor
+from reconcile.adjustments import holding
 from reconcile.database import exclusive
 from reconcile.members.buying import StillBuying, buy_for_waiting
 from reconcile.members.joining import Done, Outcome, opened
 from reconcile.members.room import pool_subscription
 from reconcile.members.telling import tell_refused
-from reconcile.policy.activation import Allow, decide_activation
+from reconcile.policy.activation import Allow, Raise, decide_activation
 from reconcile.policy.permits import Deed
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
@@ -121,6 +122,10 @@ def _ask(
         if isinstance(decided, Refuse):
             tell_refused(session, services, member, room, decided)
             return decided
+        if isinstance(decided, Raise) and (
+            paused := holding.refuse_paused(session, organization_id)
+        ):
+            return paused
         if isinstance(decided, Allow) or decided.activates_first:
             # The charge follows: the change of the roster is worked off within moments.
             return case.join(member, decided.reason)

@@ -92,6 +92,27 @@ def member(session: Session, organization_id: str, member_id: str) -> Member | N
     return Member(**{name: row[name] for name in Member.__slots__})
 
 
+def members_page(  # noqa: PLR0913 - filters, all by name
+    session: Session,
+    organization_id: str,
+    *,
+    status: str | None = None,
+    role: str | None = None,
+    seat_type: str | None = None,
+    after_id: str | None = None,
+    limit: int = 50,
+) -> tuple[Member, ...]:
+    """Return members in the order of their ids, at most `limit` after `after_id`."""
+    wanted = select(members).where(members.c.organization_id == organization_id)
+    for name, value in (("status", status), ("role", role), ("seat_type", seat_type)):
+        if value is not None:
+            wanted = wanted.where(members.c[name] == value)
+    if after_id is not None:
+        wanted = wanted.where(members.c.id > after_id)
+    rows = session.execute(wanted.order_by(members.c.id).limit(limit)).mappings()
+    return tuple(Member(**{name: row[name] for name in Member.__slots__}) for row in rows)
+
+
 def add_member(session: Session, added: Member) -> None:
     """Add a member who is new to the organization."""
     values = {name: getattr(added, name) for name in Member.__slots__}

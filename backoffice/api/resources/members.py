@@ -88,9 +88,9 @@ class Invite(Acting):
     seat_type: Word | None = Field(
         default=None, description="May be left out where the role takes one kind of seat, or none."
     )
-    email: Annotated[str, StringConstraints(max_length=320, pattern=r"^[^\s@]+@[^\s@]+$")] | None = (
-        Field(default=None, description="Only filled into the page on which an own seat is paid.")
-    )
+    email: (
+        Annotated[str, StringConstraints(max_length=320, pattern=r"^[^\s@]+@[^\s@]+$")] | None
+    ) = Field(default=None, description="Only filled into the page on which an own seat is paid.")
 
 
 class RoleChange(Acting):
@@ -172,9 +172,7 @@ def invite(path: OrganizationPath, body: Invite) -> Answer:
 @members.write(f"{_ONE}/revoke", MemberDone, scope="members")
 def revoke(path: MemberPath, body: Acting) -> Answer:
     """Revoke an invite. It reserved nothing, so it frees nothing."""
-    done = membership.revoke(
-        services(), path.organization_id, path.member_id, actor=actor_of(body)
-    )
+    done = membership.revoke(services(), path.organization_id, path.member_id, actor=actor_of(body))
     return answered(done, path.organization_id, path.member_id)
 
 
@@ -218,9 +216,7 @@ def unblock(path: MemberPath, body: Acting) -> Answer:
 @members.write(f"{_ONE}/remove", MemberDone, scope="members")
 def remove(path: MemberPath, body: Acting) -> Answer:
     """Remove a member. The seat is free, the quantity stays: reducing it is another step."""
-    done = membership.remove(
-        services(), path.organization_id, path.member_id, actor=actor_of(body)
-    )
+    done = membership.remove(services(), path.organization_id, path.member_id, actor=actor_of(body))
     return answered(done, path.organization_id, path.member_id)
 
 

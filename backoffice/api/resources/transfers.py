@@ -83,4 +83,6 @@ def transfer(path: OrganizationPath, body: Transfer) -> Answer:
 def _both(done: Outcome, organization_id: str, *member_ids: str) -> Answer:
     if isinstance(done, Refuse):
         return done
-    return MembersDone(line=done.line, members=[shown(organization_id, each) for each in member_ids])
+    return MembersDone(
+        line=done.line, members=[shown(organization_id, each) for each in member_ids]
+    )

@@ -1,0 +1,137 @@
+"""A member pays for a seat of their own on a page of Stripe's (A2).
+
+The page carries the organization and the member in the subscription's metadata; who pays is let in
+by Stripe's word of the subscription, never by the click that comes back (`settling.own_seats`).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from reconcile.actor import Actor
+from reconcile.members.joining import REMOVED, Case, unlocked
+from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
+from reconcile.policy.permits import Deed
+from reconcile.policy.values import Refuse, SeatPolicy
+from reconcile.services import Services
+from reconcile.store import audit, subscriptions
+from reconcile.store.roster import Member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the page is to be like. `by_organization`: its customer pays, not one of the member's.
+
+    Stripe sends the member back to one of the urls.
+    """
+
+    success_url: str
+    cancel_url: str
+    interval: str = "month"
+    currency: str = "usd"
+    by_organization: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """A page to pay on, and until when."""
+
+    id: str
+    url: str
+    expires_at: datetime
+
+
+def check_out(
+    services: Services, organization_id: str, member_id: str, asked: Asked, *, actor: Actor
+) -> Checkout | Refuse:
+    """Return a page on which the member pays for their seat, or why there is none.
+
+    Raises NoSuchMember, RosterIsTheHosts, NoSuchPrice, and the errors of a Stripe call.
+    """
+    with services.sessions() as session:
+        case = unlocked(session, services, organization_id, actor)
+        member = case.need(member_id)
+        if refused := case.refuse_unpermitted(Deed.PAY, member_id) or _unfit(case, member):
+            return refused
+        payer = case.organization.stripe_customer_id
+    if asked.by_organization and payer is None:
+        return Refuse(
+            code="no_customer",
+            message="The organization has no customer in Stripe to pay for it",
+            remedies=("name the organization's customer", "let the member pay"),
+        )
+    assert member.seat_type is not None, "who takes no seat has none to pay"
+    price = services.catalog.price_of(
+        case.organization.plan, member.seat_type, asked.interval, asked.currency
+    )
+    made = services.stripe.create_checkout_session(
+        **_form(services, member, str(price.id), asked, payer if asked.by_organization else None)
+    )
+    with services.sessions.begin() as session:
+        _audit(session, actor, member, str(made["id"]))
+    expires_at = datetime.fromtimestamp(made["expires_at"], UTC)
+    return Checkout(id=str(made["id"]), url=str(made["url"]), expires_at=expires_at)
+
+
+def _unfit(case: Case, member: Member) -> Refuse | None:
+    if case.rules.policy != SeatPolicy.OWN_SEAT or member.seat_type is None:
+        return Refuse(
+            code="no_own_seat",
+            message="The member pays for no seat of their own on this plan",
+            remedies=("activate the member",),
+        )
+    if member.status == "removed":
+        return REMOVED
+    decided = decide_activation(case.room_of(member))
+    if not isinstance(decided, Refuse):
+        return Refuse(
+            code="paid_already",
+            message="The member's seat is paid already",
+            remedies=("activate the member",),
+        )
+    if decided.code != PAYMENT_NEEDED:
+        return decided
+    if subscriptions.of_member(case.session, case.organization.id, member.id):
+        # Another one beside it would be paid twice as soon as the first one's invoice is.
+        return Refuse(
+            code="past_due",
+            message="The member has a seat whose invoice is not paid",
+            remedies=("pay its open invoice", "cancel it first"),
+        )
+    return None
+
+
+def _form(
+    services: Services, member: Member, price_id: str, asked: Asked, customer_id: str | None
+) -> dict[str, object]:
+    settings = services.settings
+    metadata = {
+        settings.organization_metadata_key: member.organization_id,
+        settings.member_metadata_key: member.id,
+    }
+    form: dict[str, object] = {
+        "mode": "subscription",
+        "line_items": [{"price": price_id, "quantity": 1}],
+        "success_url": asked.success_url,
+        "cancel_url": asked.cancel_url,
+        "client_reference_id": member.id,
+        "metadata": metadata,
+        "subscription_data": {"metadata": metadata},
+    }
+    if customer_id:
+        form["customer"] = customer_id
+    elif member.email:
+        form["customer_email"] = member.email
+    return form
+
+
+def _audit(session: Session, actor: Actor, member: Member, session_id: str) -> None:
+    audit.record(
+        session,
+        actor,
+        "member.checkout_opened",
+        member.id,
+        organization_id=member.organization_id,
+        after={"checkout_session": session_id},
+    )
