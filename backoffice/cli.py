@@ -27,6 +27,7 @@ COMMANDS = {
         "backoffice.commands.nightly:nightly_command",
         "Compare Stripe with the members, once.",
     ),
+    "token": ("backoffice.commands.token:token", "Make, list and revoke tokens of the API."),
     "migrate": ("backoffice.commands.migrate:migrate", "Bring the database up to date."),
     "import": (
         "backoffice.commands.roster:import_roster",

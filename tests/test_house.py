@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -122,8 +123,16 @@ def test_options_that_the_prose_names_exist() -> None:
                 continue
             command = trueup.get_command(click.Context(trueup), *named_here)
             assert command is not None
-            known = {"--help"}.union(*([*p.opts, *p.secondary_opts] for p in command.params))
+            known = {"--help"}.union(*_options(command))
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= known, line
+
+
+def _options(command: click.Command) -> Iterator[list[str]]:
+    """The spellings of every option of the command and of its subcommands."""
+    yield from ([*one.opts, *one.secondary_opts] for one in command.params)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from _options(below)
 
 
 def test_the_readme_shows_every_command() -> None:
