@@ -5,10 +5,15 @@ page of 100 subscriptions. Errors still go through it. Only `stripe_api` uses th
 """
 
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import orjson
 import stripe
+
+from reconcile.stripe_errors import replayed
 
 _KEPT = "trueup-body"  # among the headers, which the SDK hands on untouched
 
@@ -39,3 +44,20 @@ def read_body(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the same as no JSON at all
     return data
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the headers of an answer say; `at` is Stripe's clock."""
+
+    at: datetime
+    request_id: str | None
+    replayed: bool
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Answer":
+        try:
+            at = parsedate_to_datetime(headers["date"])
+        except (KeyError, ValueError):
+            at = datetime.now(UTC)
+        return cls(at, headers.get("request-id"), replayed(headers))

@@ -5,8 +5,9 @@ id in the subscription's metadata, written by the same call), and the call has a
 its own, so whoever comes next can tell what happened:
 
 - the trace is there: it was applied; find its invoice and record it;
-- no trace, and it was overtaken (its period is over, a person set another quantity): it is given
-  up, and decided anew from what there is now;
+- no trace, and it was overtaken (its period is over, a person set another quantity): its key is
+  spent, so that a call still on its way comes to nothing; then it is given up, and decided anew
+  from what there is now;
 - no trace, the key is still kept: send the same call again under the same key;
 - no trace and the key is forgotten (Stripe keeps them for 24 h): it never happened;
 - the key is used up (by a stored server error, or by other parameters that an earlier release
@@ -145,13 +146,28 @@ def resume(services: Services, adjustment: Adjustment) -> CarriedOut:
         return _found(services, adjustment, subscription)
     assert adjustment.called_at is not None
     outdated = _outdated(adjustment, subscription)
-    if outdated is None and services.clock() - adjustment.called_at < KEY_KEPT:
+    key_kept = services.clock() - adjustment.called_at < KEY_KEPT
+    if key_kept and not (outdated and _cut_off(services, adjustment)):
         return carry_out(services, adjustment)
     # Too late to send it again: what it was decided from is over, or the key is forgotten.
     # Somebody may have cleared the subscription's metadata; the invoice keeps its copy.
     if invoice := invoice_check.find_invoice(services.stripe, adjustment, subscription):
         return _applied(services, adjustment, subscription, invoice, None)
     return _failed(services, adjustment, outdated or "Stripe has no trace of it: it never happened")
+
+
+def _cut_off(services: Services, adjustment: Adjustment) -> bool:
+    """Keep a call that was never answered from taking effect after it is given up.
+
+    Returns False when its key was used: Stripe has an answer to it, or is still at work on it.
+    """
+    with services.sessions() as session:
+        holding.guard(session, adjustment.organization_id)
+    return services.stripe.spend_key(
+        adjustment.subscription_id,
+        adjustment_id=adjustment.id,
+        idempotency_key=adjustment.idempotency_key,
+    )
 
 
 def _outdated(adjustment: Adjustment, subscription: StripeSubscription) -> str | None:
@@ -187,6 +203,8 @@ def _after_stored_failure(
     subscription = services.stripe.subscription(adjustment.subscription_id)
     if subscription.metadata.get(TRACE) == adjustment.id:
         return _found(services, adjustment, subscription)
+    if outdated := _outdated(adjustment, subscription):
+        return _failed(services, adjustment, outdated)
     if adjustment.attempt >= MOST_ATTEMPTS:
         return _failed(services, adjustment, f"{adjustment.attempt} attempts: {error}", error)
     with services.sessions.begin() as session:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -311,7 +312,7 @@ def test_a_quantity_that_a_person_set_meanwhile_is_not_undone_by_an_old_intent(
     shop.settle(short)
     assert shop.quantities(short)["voice"] == 10
     assert [a.state for a in shop.adjustments(short)] == ["failed"]
-    assert updates(shop, short) == []
+    assert shop.invoices(short, "subscription_update") == []
 
 
 def test_a_free_lowering_that_missed_its_renewal_is_credited_instead(shop: Shop) -> None:
@@ -338,3 +339,40 @@ def test_a_free_lowering_that_missed_its_renewal_is_credited_instead(shop: Shop)
     (credited,) = shop.invoices(sub, "subscription_update")
     unit = item["price"]["unit_amount"]
     assert credited["total"] == -2 * unit
+
+
+def test_what_a_person_did_first_is_not_recorded_as_our_charge(shop: Shop, short: str) -> None:
+    """Our update then changes nothing: no invoice is made, and none of earlier is taken for it."""
+    killed_at(shop, short, "after_intent")
+    shop.edit(short, "voice", 5, proration_behavior="none")
+    shop.settle(short)
+    (applied,) = shop.adjustments(short)
+    assert (applied.state, applied.invoice_id, applied.total_minor) == ("applied", None, None)
+    assert shop.invoices(short, "subscription_update") == []
+
+
+def test_a_call_that_stripe_is_still_at_work_on_is_not_given_up(shop: Shop, short: str) -> None:
+    """It was too slow for us, and a person set another quantity: it may still take effect."""
+    shop.sandbox.control("/faults", {"kind": "slow", "delay_s": 4.0, **UPDATE})
+    process = started(shop, short)
+    said, errors = process.communicate(timeout=60)
+    assert said.strip().endswith("OutcomeUnknown"), errors
+    shop.edit(short, "voice", 4, proration_behavior="none")
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(short)
+    assert [a.state for a in shop.adjustments(short)] == ["pending"]
+    time.sleep(3)
+    shop.settle(short)
+    (applied,) = shop.adjustments(short)
+    (invoice,) = shop.invoices(short, "subscription_update")
+    assert (applied.state, applied.invoice_id) == ("applied", invoice["id"])
+    assert shop.quantities(short)["voice"] == 5
+
+
+def test_a_call_that_arrives_after_it_was_given_up_changes_nothing(shop: Shop, short: str) -> None:
+    killed_at(shop, short, "after_intent")
+    shop.edit(short, "voice", 10)
+    shop.settle(short)
+    with pytest.raises(requests.HTTPError, match="400"):
+        sent_by_an_earlier_release(shop, short)
+    assert shop.quantities(short)["voice"] == 10
