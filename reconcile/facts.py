@@ -23,7 +23,7 @@ from reconcile.policy.values import (
 )
 from reconcile.roster import Counts
 from reconcile.services import Services
-from reconcile.store import adjustments, own_seats, subscriptions
+from reconcile.store import adjustments, contracts, own_seats, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.roster import AutoAdd, Organization
 from reconcile.store.subscriptions import Held, Seat
@@ -118,6 +118,9 @@ def record(
             price_id=item.price_id,
             stripe_quantity=item.quantity,
         )
+    if found.keys() - bought.keys() and (agreed := contracts.in_force(session, organization.id)):
+        # Bought is what the contract says, not what is first seen in Stripe (A6).
+        subscriptions.write_quantities(session, subscription.id, agreed.quantities)
     for seat_type in bought.keys() - found.keys():
         subscriptions.miss_seat(session, subscription.id, seat_type)
     return Recorded(organization=organization, problems=problems)

@@ -25,7 +25,7 @@ from reconcile.policy.seat_change import (
 from reconcile.policy.values import Change, ContractKind, Keep, PlanRules, Refuse, SubscriptionFacts
 from reconcile.roster import Counts
 from reconcile.services import Services
-from reconcile.store import contracts, subscriptions
+from reconcile.store import contracts, reviews, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.roster import Organization
 from reconcile.store.subscriptions import Seat
@@ -54,6 +54,7 @@ def read(services: Services, organization_id: str, wanted: Wanted, actor: Actor)
         recorded = facts.record(session, services, seen, organization)
         known, _ = facts.of_subscription(session, services, found, recorded.problems, fetched=True)
         rules = _agreed(session, organization, known.rules)
+        restricted = reviews.is_restricted(session, organization_id)
     subscription = seen.subscription
     return Case(
         subscription=subscription,
@@ -68,6 +69,7 @@ def read(services: Services, organization_id: str, wanted: Wanted, actor: Actor)
             in_flight=known.adjustment_in_flight or known.pending_update,
             counts_problem=known.counts_problem,
             schedule_managed=known.schedule_managed,
+            restricted=restricted,
         ),
     )
 
@@ -92,12 +94,13 @@ def _subscription(
     # with seats, and neither is to be mended.
     with services.sessions() as session:
         organization = roster_store.organization(session, organization_id)
-        if organization:
-            if refused := _unpermitted(session, services, organization, wanted, actor):
-                return refused
-            rules = services.catalog.plan(organization.plan).rules
-            if refused := refuse_by_plan(rules, wanted):
-                return refused
+        if organization is None:
+            return Refuse(code="not_found", message="There is no such organization")
+        if refused := _unpermitted(session, services, organization, wanted, actor):
+            return refused
+        rules = services.catalog.plan(organization.plan).rules
+        if refused := refuse_by_plan(rules, wanted):
+            return refused
         return only_subscription(session, organization_id)
 
 
@@ -145,6 +148,28 @@ def decide(services: Services, case: Case, wanted: Wanted) -> Change | Keep | Re
     with services.sessions() as session:
         refused = refuse_moves(session, case.facts.rules, case.known.organization_id, wanted.moves)
     return refused or decide_change(case.facts, wanted)
+
+
+def moves_of(
+    services: Services, organization_id: str, to: Mapping[str, str]
+) -> tuple[Move, ...] | Refuse:
+    """Return the moves of these members to these seat types, from where each of them is now."""
+    with services.sessions() as session:
+        found = {
+            member_id: roster_store.member(session, organization_id, member_id) for member_id in to
+        }
+    for member_id, member in found.items():
+        if member is None or member.status != "active" or member.seat_type is None:
+            return Refuse(
+                code="invalid_move",
+                message=f"Member {member_id} is not active in a seat",
+                remedies=("look at the members again",),
+            )
+    return tuple(
+        Move(member_id=member.id, from_seat_type=member.seat_type, to_seat_type=to[member.id])
+        for member in found.values()
+        if member and member.seat_type
+    )
 
 
 def refuse_moves(

@@ -72,14 +72,17 @@ def reconcile(facts: SubscriptionFacts) -> Verdict:
 
     unclear = _unclear(facts, problem, zero)
     decision, row = _decide(facts, unclear=unclear)
+    held_back = None
     if Standing.PAST_DUE in facts.standing and not unclear and not _in_motion(facts):
-        found += _held_back(facts)
+        held_back = _held_back(facts)
+        found += [_past_due(held_back)] if held_back else []
     return Verdict(
         decision=decision,
         rule=row,
         observations=tuple(found),
         judged=judged,
         block_growth=any(observation.kind in _BLOCKING for observation in found),
+        held_back=held_back,
         believes_counts=not problem and not zero,
     )
 
@@ -152,18 +155,18 @@ def _review(seat_types: tuple[str, ...]) -> Review:
     )
 
 
-def _held_back(facts: SubscriptionFacts) -> list[Observation]:
-    """Return the past_due finding when there is something that the unpaid invoice holds back."""
+def _held_back(facts: SubscriptionFacts) -> Change | None:
+    """Return what is wanted and waits for the unpaid invoice, or None."""
     wanted, _ = _by_policy(facts)
-    if not isinstance(wanted, Change):
-        return []
-    return [
-        Observation(
-            kind=FindingKind.PAST_DUE,
-            summary="An invoice is past due, so this waits until it is paid: " + wanted.reason,
-            detail={"quantities": dict(wanted.quantities)},
-        )
-    ]
+    return wanted if isinstance(wanted, Change) else None
+
+
+def _past_due(held_back: Change) -> Observation:
+    return Observation(
+        kind=FindingKind.PAST_DUE,
+        summary="An invoice is past due, so this waits until it is paid: " + held_back.reason,
+        detail={"quantities": dict(held_back.quantities)},
+    )
 
 
 def _decide(

@@ -64,6 +64,7 @@ class ChangeFacts:
     counts_problem: str | None = None
     schedule_managed: bool = False
     schedule_changeable: bool = False
+    restricted: bool = False  # C8: the grace of an Enterprise review is over
 
     def quantities(self) -> dict[str, int]:
         """What Stripe has, by seat type."""
@@ -164,11 +165,13 @@ def refuse_by_plan(rules: PlanRules, wanted: Wanted) -> Refuse | None:
             message="A change of a contract records who approved it and why",
             remedies=("give the approval",),
         )
-    if policy == SeatPolicy.OWN_SEAT and wanted.quantities:
+    if policy == SeatPolicy.OWN_SEAT:
         return Refuse(
             code="own_seat",
             message="Every member pays for a seat of their own",
-            remedies=("invite a member: the seat joins when it is paid",),
+            remedies=("invite a member: the seat joins when it is paid",)
+            if wanted.quantities
+            else ("each member changes their own subscription in the billing portal",),
         )
     if policy == SeatPolicy.FOLLOW and wanted.quantities:
         return Refuse(
@@ -329,9 +332,23 @@ def _contract_removal(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
     )
 
 
+def _restricted(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
+    now = facts.quantities()
+    raises = any(count > now.get(seat_type, 0) for seat_type, count in wanted.quantities.items())
+    if not (facts.restricted and raises):
+        return None
+    return Refuse(
+        code="organization_restricted",
+        message="Growth is restricted: the Enterprise review's grace is over",
+        remedies=("remove members until the seats fit", "ask for an Enterprise plan"),
+        notify="owner",
+    )
+
+
 _REFUSALS: tuple[Callable[[ChangeFacts, Wanted], Refuse | None], ...] = (
     _not_theirs,
     _not_now,
     _not_sound,
+    _restricted,
     _out_of_bounds,
 )

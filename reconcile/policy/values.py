@@ -267,4 +267,5 @@ class Verdict:
     observations: tuple[Observation, ...] = ()
     judged: frozenset[FindingKind] = frozenset()
     block_growth: bool = False  # activations that need a raise are refused until it is resolved
+    held_back: Change | None = None  # past due: what is wanted, and waits until it is paid
     believes_counts: bool = True  # False: the counts read must not be remembered as `active_before`

@@ -10,7 +10,14 @@ from datetime import timedelta
 
 from reconcile import facts, seeing, tracing
 from reconcile.actor import TRUEUP
-from reconcile.adjustments import adjusting, invoice_check, preparing, renewals, spacing
+from reconcile.adjustments import (
+    adjusting,
+    contract,
+    invoice_check,
+    preparing,
+    renewals,
+    spacing,
+)
 from reconcile.adjustments.renewals import Due
 from reconcile.errors import RetryLater, StripeGone
 from reconcile.facts import Seen
@@ -100,6 +107,9 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
             again_at = services.clock() + (LOOK_SOME_TIME if pending_update else LOOK_AGAIN)
             return course.ended(decision.reason, noted, again_at=again_at)
         if not isinstance(decision, Change):
+            if noted.held_back and noted.held_back.at_renewal:
+                # Whoever left while an invoice is unpaid is not billed for another period.
+                renewals.plan(services, seen.subscription, noted.held_back, writes=course.writes)
             return course.ended(decision.reason, noted)
         if not seen.fetched:
             # Before a write nothing but Stripe's present answer will do (Law 4).
@@ -177,6 +187,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             )
             if verdict.believes_counts and counts.by_seat_type is not None:
                 subscriptions.write_active_seen(session, subscription.id, counts.by_seat_type)
+                contract.watch(session, services, found, subscription)
             if course.writes and not isinstance(verdict.decision, Wait):
                 adopt = getattr(verdict.decision, "adopt", {})
                 subscriptions.write_quantities(session, subscription.id, adopt)

@@ -174,6 +174,27 @@ def test_past_due_in_the_last_hour_who_came_back_is_not_waited_for(
     assert in_its_hour(shop, team).ended == Ended.DONE
 
 
+def test_who_leaves_while_an_invoice_is_unpaid_is_not_billed_for_another_period(
+    shop: Shop, clock: str
+) -> None:
+    customer = shop.organization(plan="team", member=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    end = period_end(shop, sub)
+    advance(shop, clock, end - 24 * HOUR_S)
+    past_due(shop, sub, 6)
+    shop.activate("org_1", "member", 3)
+    shop.settle(sub)
+    advance(shop, clock, end + 2 * HOUR_S)
+    in_its_hour(shop, sub)
+    assert shop.quantities(sub) == {"member": 6}
+    paid(shop, sub, customer)
+    in_its_hour(shop, sub)
+    assert shop.quantities(sub) == {"member": 3}
+    credit = shop.invoices(sub, "subscription_update")[-1]
+    assert credit["total"] == -3 * 1500
+
+
 MONTHLY_CONTRACT = Wanted(
     quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30"
 )

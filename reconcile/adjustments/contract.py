@@ -1,0 +1,277 @@
+"""Contracts: what an account manager recorded, and what was used beyond it (A6, A7).
+
+A change of a contract is a change of seats like any other, asked by an account manager
+(`seat_change`); here is what it is measured against. Nothing in here writes to Stripe.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from reconcile.actor import Actor
+from reconcile.adjustments.case import only_subscription
+from reconcile.catalog import NoSuchPrice
+from reconcile.database import exclusive
+from reconcile.policy.observing import label_of
+from reconcile.policy.values import PlanRules, Refuse, SeatPolicy, SubscriptionFacts
+from reconcile.services import Services
+from reconcile.store import audit, inbox, notices, renewals, roster, subscriptions
+from reconcile.store import contracts as store
+from reconcile.store.contracts import Contract, Peak, Removals
+from reconcile.store.renewals import Approved
+from reconcile.stripe_shapes import StripeSubscription
+
+RECORDED = "trueup.contract.recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is agreed: whole seats by seat type, from when to when, and what of removals (A7)."""
+
+    kind: str
+    quantities: Mapping[str, int]
+    starts_at: datetime
+    ends_at: datetime | None
+    removals_allowed: bool | None
+    removals_because: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The contract in force, and the approved change that waits for the next cycle, if any."""
+
+    contract: Contract | None
+    approved: Approved | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueUp:
+    """A period's peak beyond the contract, and what the seats would have cost for all of it.
+
+    By the catalog's price model, before discounts and tax; None where it has no such price.
+    """
+
+    peak: Peak
+    currency: str | None
+    amount_minor: int | None
+
+
+def record(
+    services: Services, organization_id: str, terms: Terms, *, actor: Actor
+) -> Contract | Refuse:
+    """Record what is agreed, from now on what Stripe is compared with; returns it.
+
+    Where Stripe has other quantities a finding opens for the account manager: approve a change, or
+    record what is right.
+    """
+    with services.sessions() as session:
+        found = only_subscription(session, organization_id)
+    if isinstance(found, Refuse):
+        return _record(services, organization_id, terms, actor, None)
+    with exclusive(services.engine, f"sub:{found}") as mine:
+        if not mine:
+            return Refuse(
+                code="in_progress",
+                message="Another change of this subscription is under way",
+                remedies=("try again when it is done",),
+            )
+        return _record(services, organization_id, terms, actor, found)
+
+
+def _record(
+    services: Services,
+    organization_id: str,
+    terms: Terms,
+    actor: Actor,
+    subscription_id: str | None,
+) -> Contract | Refuse:
+    with services.sessions.begin() as session:
+        roster.lock_organization(session, organization_id)
+        organization = roster.organization(session, organization_id)
+        if organization is None:
+            return Refuse(code="not_found", message="There is no such organization")
+        rules = services.catalog.plan(organization.plan).rules
+        if refused := _unsound(rules, terms):
+            return refused
+        before = store.in_force(session, organization_id)
+        removals = None
+        if terms.removals_allowed is not None:
+            removals = Removals(
+                allowed=terms.removals_allowed, because=terms.removals_because or "", by=actor.who
+            )
+        contract = store.record(
+            session,
+            organization_id,
+            actor,
+            kind=terms.kind,
+            quantities=terms.quantities,
+            starts_at=terms.starts_at,
+            ends_at=terms.ends_at,
+            removals=removals,
+            because=actor.because or "",
+        )
+        audit.record(
+            session,
+            actor,
+            "contract.recorded",
+            organization_id,
+            organization_id=organization_id,
+            before=_as_json(before),
+            after=_as_json(contract),
+        )
+        if subscription_id:
+            subscriptions.write_quantities(session, subscription_id, terms.quantities)
+            inbox.add_request(
+                session,
+                type=RECORDED,
+                work_key=f"sub:{subscription_id}",
+                organization_id=organization_id,
+                payload={"contract": contract.id},
+                due_at=services.clock(),
+            )
+    return contract
+
+
+def _unsound(rules: PlanRules, terms: Terms) -> Refuse | None:
+    if rules.policy != SeatPolicy.CONTRACT:
+        return Refuse(
+            code="not_a_contract",
+            message="The plan has no contract: its seats are changed by the customer",
+            remedies=("put the organization on a plan with a contract",),
+        )
+    if strange := sorted(terms.quantities.keys() - rules.seat_types.keys()):
+        return Refuse(
+            code="unknown_seat_type",
+            message=f"The plan has no seats of the type {strange[0]}",
+            remedies=("choose a seat type of the plan",),
+        )
+    for seat_type, known in rules.seat_types.items():
+        if terms.quantities.get(seat_type, 0) < known.minimum:
+            return Refuse(
+                code="below_minimum",
+                message=f"At least {known.minimum} {known.label} seats are part of the plan",
+                remedies=(f"agree on {known.minimum}",),
+            )
+    if terms.ends_at is not None and terms.ends_at <= terms.starts_at:
+        return Refuse(code="invalid", message="ends_at: a contract ends after it starts")
+    return None
+
+
+def _as_json(contract: Contract | None) -> dict[str, object] | None:
+    if contract is None:
+        return None
+    removals = contract.removals
+    return {
+        "kind": contract.kind,
+        "quantities": dict(contract.quantities),
+        "starts_at": contract.starts_at.isoformat(),
+        "ends_at": contract.ends_at.isoformat() if contract.ends_at else None,
+        "removals": {"allowed": removals.allowed, "because": removals.because}
+        if removals
+        else None,
+    }
+
+
+def standing(session: Session, organization_id: str) -> Standing:
+    """Return the contract in force and what waits for the next cycle."""
+    found = only_subscription(session, organization_id)
+    waits = None if isinstance(found, Refuse) else renewals.approved(session, found)
+    return Standing(contract=store.in_force(session, organization_id), approved=waits)
+
+
+def true_ups(
+    session: Session,
+    services: Services,
+    organization_id: str,
+    *,
+    before: datetime | None = None,
+    limit: int = 50,
+) -> tuple[TrueUp, ...]:
+    """Return the peaks beyond the contract, newest period first, each with what it would cost."""
+    organization = roster.organization(session, organization_id)
+    assert organization is not None
+    found = only_subscription(session, organization_id)
+    held = None if isinstance(found, Refuse) else subscriptions.held(session, found)
+    priced = (organization.plan, held.interval, held.currency) if held and held.interval else None
+    peaks = store.peaks(session, organization_id, before=before, limit=limit)
+    return tuple(_priced(services, peak, priced) for peak in peaks)
+
+
+def _priced(services: Services, peak: Peak, priced: tuple[str, str, str] | None) -> TrueUp:
+    if priced is None:
+        return TrueUp(peak=peak, currency=None, amount_minor=None)
+    plan, interval, currency = priced
+    try:
+        model = services.catalog.price_of(plan, peak.seat_type, interval, currency).model
+    except NoSuchPrice:
+        return TrueUp(peak=peak, currency=currency, amount_minor=None)
+    amount = model.full_minor(peak.peak) - model.full_minor(peak.agreed)
+    return TrueUp(peak=peak, currency=currency, amount_minor=amount)
+
+
+def watch(
+    session: Session,
+    services: Services,
+    facts: SubscriptionFacts,
+    subscription: StripeSubscription,
+) -> None:
+    """Keep the period's peak above the contract, and propose a change once a period had one (A6).
+
+    In the transaction that records the counts; only asked when they are believed.
+    """
+    if facts.rules.policy != SeatPolicy.CONTRACT or subscription.period_start is None:
+        return
+    for seat in facts.seats:
+        if (seat.active or 0) > seat.quantity:
+            peak = Peak(
+                organization_id=facts.organization_id,
+                seat_type=seat.seat_type,
+                period_start=subscription.period_start,
+                period_end=subscription.period_end,
+                agreed=seat.quantity,
+                peak=seat.active or 0,
+                peak_at=services.clock(),
+            )
+            store.note_peak(session, peak)
+    over = store.last_finished_peaks(
+        session, facts.organization_id, period_start=subscription.period_start
+    )
+    active = {seat.seat_type: seat.active for seat in facts.seats}
+    for peak in over:
+        _propose(session, services, facts, peak, subscription, active.get(peak.seat_type))
+
+
+def _propose(  # noqa: PLR0913, PLR0917 - one notice
+    session: Session,
+    services: Services,
+    facts: SubscriptionFacts,
+    peak: Peak,
+    subscription: StripeSubscription,
+    active: int | None,
+) -> None:
+    plan, interval = facts.rules.plan, next((i.interval for i in subscription.items), None)
+    priced = (plan, interval, subscription.currency) if interval else None
+    cost = _priced(services, peak, priced)
+    label = label_of(facts.rules, peak.seat_type)
+    notices.add(
+        session,
+        "contract.change_needed",
+        f"{facts.subscription_id}/{peak.seat_type}/{peak.period_start:%Y-%m-%dT%H:%M:%SZ}",
+        f"{peak.peak} {label} members were active, {peak.agreed} are in the contract: true up the "
+        f"period and agree on {peak.peak}",
+        organization_id=facts.organization_id,
+        due_at=services.clock(),
+        data={
+            "seat_type": peak.seat_type,
+            "active": active,
+            "agreed": peak.agreed,
+            "peak": peak.peak,
+            "period_start": peak.period_start.isoformat(),
+            "period_end": peak.period_end.isoformat() if peak.period_end else None,
+            "proposed": peak.peak,
+            "currency": cost.currency,
+            "amount_minor": cost.amount_minor,
+        },
+    )
