@@ -1,7 +1,7 @@
 """PostgreSQL: the engine, sessions, locks and migrations. Nothing is built at import."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,19 @@ def exclusive(engine: Engine, name: str) -> Iterator[bool]:
         finally:
             if taken:
                 connection.execute(text("select pg_advisory_unlock(:number)"), number)
+
+
+def taken(session: Session, names: Collection[str]) -> set[str]:
+    """Return which of the named locks are held at this moment, by whomever."""
+    held = session.scalars(
+        text(
+            "select (classid::bigint << 32) | objid::bigint from pg_locks where locktype = "
+            "'advisory' and objsubid = 1 and granted and database = "
+            "(select oid from pg_database where datname = current_database())"
+        )
+    )
+    numbers = set(held)
+    return {name for name in names if _lock_number(name) in numbers}
 
 
 def lock_in_transaction(session: Session, name: str) -> None:

@@ -84,6 +84,15 @@ class SharedBudget:
         except RedisError as error:
             self._alone_for_now(error)
 
+    def left(self) -> int:
+        """Return the slots of the present second that nobody took; 0 while Stripe wants none.
+
+        Raises RedisError when the queue's server is away.
+        """
+        if self._redis.exists(PAUSED):
+            return 0
+        return int(self._shared.get_window_stats(self._all, "all").remaining)
+
     def _try(self, endpoint: str) -> bool:
         now = time.monotonic()
         if now < self._paused_until:

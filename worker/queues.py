@@ -6,12 +6,17 @@ pickle: whoever can write to the queue's server must not be able to run code in 
 """
 
 import math
+import os
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue as RqQueue
+from rq import Worker as RqWorker
 from rq.serializers import JSONSerializer
 
 from reconcile.settings import Settings
@@ -25,6 +30,11 @@ WORK_OFF = "worker.jobs.work_off"
 # Every queue there is. A worker listens to exactly one: RQ then moves a job from list to list
 # (LMOVE) instead of popping it off, so that the job is never only in a dying worker's memory.
 QUEUES = (NAME,)
+
+# Who is alive says so under this key, and is believed for so long.
+ALIVE = "trueup:alive"
+ALIVE_S = 30
+MOST_ALIVE = 1000
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
@@ -42,6 +52,15 @@ def connect(settings: Settings) -> Redis:
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSeen:
+    """One worker as the queue's server knows it: `idle` or `busy`, and when it was last heard."""
+
+    name: str
+    state: str
+    seen_at: datetime | None
 
 
 class Queue:
@@ -73,6 +92,32 @@ class Queue:
     def depth(self) -> int:
         """Return how many hints wait."""
         return int(self._redis.llen(self._queue.key))
+
+    def waiting(self, limit: int) -> list[str]:
+        """Return the work keys that were hinted and not taken, the next one first."""
+        return [str(job.description) for job in self._queue.get_jobs(0, limit)]
+
+    def workers(self) -> list[WorkerSeen]:
+        """Return the workers that listen to the queue; one that died is forgotten in a minute."""
+        found = RqWorker.all(queue=self._queue)
+        return [
+            WorkerSeen(
+                name=each.name,
+                state=str(each.get_state()),
+                seen_at=each.last_heartbeat.replace(tzinfo=UTC) if each.last_heartbeat else None,
+            )
+            for each in found
+        ]
+
+    def sign_of_life(self, who: str) -> None:
+        """Say that this process of the name is alive."""
+        key = f"{ALIVE}:{who}:{socket.gethostname()}:{os.getpid()}"
+        self._redis.set(key, 1, ex=ALIVE_S)
+
+    def alive(self, who: str) -> int:
+        """Return how many processes of the name said so in the last half minute."""
+        found = self._redis.scan_iter(match=f"{ALIVE}:{who}:*", count=MOST_ALIVE)
+        return sum(1 for _, _ in zip(found, range(MOST_ALIVE), strict=False))
 
     def close(self) -> None:
         """Close the connections."""

@@ -7,6 +7,7 @@ keeps the queue short: what does not fit waits in the inbox, in order. Any numbe
 
 import signal
 import threading
+import time
 from datetime import timedelta
 from types import FrameType
 
@@ -19,9 +20,10 @@ from reconcile import log, metrics, tracing
 from reconcile.database import build_engine, build_sessions
 from reconcile.settings import Settings
 from reconcile.store import work as store
-from worker.queues import Queue
+from worker.queues import ALIVE_S, Queue
 from worker.standing import StandingCollector
 
+NAME = "relay"
 LONGEST_PAUSE_S = 5.0
 
 
@@ -58,6 +60,7 @@ class Relay:
         self._sessions = build_sessions(self._engine)
         self._queue = Queue(settings)
         self._stopping = threading.Event()
+        self._shows_again = 0.0
         self._log = structlog.get_logger()
 
     def run(self) -> None:
@@ -66,6 +69,7 @@ class Relay:
         while not self._stopping.is_set():
             try:
                 hinted = hint_due(self._sessions, self._queue, self._settings)
+                self._show_life()
             except (RedisError, SQLAlchemyError) as error:
                 failures += 1
                 self._tell(error, failures)
@@ -83,6 +87,12 @@ class Relay:
     def stop(self) -> None:
         """End after the round in hand."""
         self._stopping.set()
+
+    def _show_life(self) -> None:
+        now = time.monotonic()
+        if now >= self._shows_again:
+            self._queue.sign_of_life(NAME)
+            self._shows_again = now + ALIVE_S / 3
 
     def _tell(self, error: Exception, failures: int) -> None:
         what = "queue" if isinstance(error, RedisError) else "database"

@@ -133,7 +133,11 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
 
 
 def _in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
-    return tuple(sorted(steps, key=lambda step: (step.at is None, step.at and step.at.timestamp())))
+    return tuple(sorted(steps, key=lambda step: (step.at is None, _seconds(step.at))))
+
+
+def _seconds(at: datetime | None) -> float:
+    return at.timestamp() if at else 0.0
 
 
 def _about(event: Event, together: tuple[str, ...]) -> dict[str, Any]:

@@ -88,6 +88,12 @@ def latest_done(session: Session, task: str) -> Run | None:
     return None if row is None else _run(row)
 
 
+def latest_of_each(session: Session) -> tuple[Run, ...]:
+    """Return the newest run of every task."""
+    newest = select(runs).distinct(runs.c.task).order_by(runs.c.task, runs.c.night.desc())
+    return tuple(_run(row) for row in session.execute(newest).mappings())
+
+
 def _written(session: Session, run_id: int, **values: object) -> Run:
     changed = update(runs).where(runs.c.id == run_id).values(**values).returning(runs)
     return _run(session.execute(changed).mappings().one())

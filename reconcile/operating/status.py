@@ -1,0 +1,350 @@
+"""One screen: how everything stands, and for each thing that is not well what to do next.
+
+The database is asked here; what only the queue's server and the receiver know comes as plain values
+from whoever asks (`backoffice`). Either may be away: the screen says so and shows the rest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from reconcile.nights import audit, nightly, prune
+from reconcile.services import Services
+from reconcile.settings import Settings
+from reconcile.store import gauges, look, pauses, standing
+from reconcile.store.look import Filters
+from reconcile.store.runs import Run
+
+# An adjustment is called and recorded in seconds; one that takes longer is worth a look.
+LONG_IN_FLIGHT = timedelta(minutes=10)
+# A row is hinted within a poll of the relay; this long, none is at work.
+RELAY_LATE = timedelta(seconds=15)
+# A night's task is begun at its hour; later than this it did not happen.
+NIGHT_LATE = timedelta(hours=6)
+# Stripe keeps its events for 30 days: long before, somebody has to know.
+AUDIT_OLD = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSeen:
+    """What the queue's server says: hints waiting, who works, what is left of Stripe's budget."""
+
+    waiting: int
+    workers: int
+    busy: int
+    relays: int
+    budget_left: int
+    budget_per_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One thing: whether it is well, a line, and what to do next. `facts` are its figures."""
+
+    name: str
+    well: bool
+    line: str
+    do: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole screen, in the order a person reads it."""
+
+    at: datetime
+    parts: tuple[Part, ...]
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is to be done."""
+        return all(part.well for part in self.parts)
+
+
+def look_around(services: Services, queue: QueueSeen | str, receiver: Part | None = None) -> Status:
+    """Return how things stand. `queue` is what was seen, or why it was not.
+
+    Raises the database's errors: then `without_database` has the rest.
+    """
+    now = services.clock()
+    with services.sessions() as session:
+        parts = [
+            *_pauses(session),
+            Part(name="database", well=True, line="answers"),
+            *_queue(queue),
+            receiver or _receiver(session, now),
+            _relay(session, queue, now),
+            *_inbox(session, services.settings, now),
+            _dead(session),
+            _adjustments(session, services.settings),
+            _findings(session, services.settings),
+            *_schedule(session, services, now),
+        ]
+    return Status(at=now, parts=tuple(parts))
+
+
+def without_database(
+    services: Services, queue: QueueSeen | str, receiver: Part | None, error: str
+) -> Status:
+    """Return what can be said while the database is away."""
+    away = Part(
+        name="database",
+        well=False,
+        line=f"does not answer: {error}",
+        do=("bring it back; Stripe repeats its events for three days, then run trueup catch-up",),
+    )
+    rest = [receiver] if receiver else []
+    return Status(at=services.clock(), parts=(away, *_queue(queue), *rest))
+
+
+def _pauses(session: Session) -> Iterator[Part]:
+    found = pauses.standing(session)
+    held = pauses.held_rows(session, [each.id for each in found])
+    for each in found:
+        what = f"{each.scope} {each.value}".strip()
+        since = each.paused_at.isoformat(timespec="minutes")
+        yield Part(
+            name="PAUSED",
+            well=False,
+            line=f"{each.line}, since {since}, {held.get(each.id, 0)} held",
+            do=(f"trueup resume {what}",),
+            facts={"scope": each.scope, "value": each.value, "held": held.get(each.id, 0)},
+        )
+
+
+def _queue(queue: QueueSeen | str) -> Iterator[Part]:
+    if isinstance(queue, str):
+        yield Part(
+            name="queue",
+            well=False,
+            line=f"does not answer: {queue}",
+            do=("bring it back; nothing is lost, the relay hints again whatever is due",),
+        )
+        return
+    yield Part(
+        name="queue",
+        well=True,
+        line=f"answers, {queue.waiting} hints wait",
+        facts={"waiting": queue.waiting},
+    )
+    yield Part(
+        name="workers",
+        well=queue.workers > 0,
+        line=f"{queue.workers} alive, {queue.busy} busy" if queue.workers else "none is alive",
+        do=() if queue.workers else ("trueup worker",),
+        facts={"alive": queue.workers, "busy": queue.busy},
+    )
+    yield Part(
+        name="Stripe budget",
+        well=True,
+        line=f"{queue.budget_left} of {queue.budget_per_s} calls left in this second",
+        facts={"left": queue.budget_left, "per_s": queue.budget_per_s},
+    )
+
+
+def _receiver(session: Session, now: datetime) -> Part:
+    last = standing.last_delivery(session)
+    told = f"Stripe last delivered {_ago(now, last)}" if last else "Stripe never delivered anything"
+    return Part(name="receiver", well=True, line=told, facts={"last_delivery": last})
+
+
+def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
+    since = standing.due_since(session)
+    late = since is not None and now - since > RELAY_LATE
+    alive = queue.relays if isinstance(queue, QueueSeen) else None
+    line = "not known" if alive is None else f"{alive} alive" if alive else "none is alive"
+    if late:
+        line += f"; something is due since {_ago(now, since)} and was not hinted"
+    well = not late and alive != 0
+    return Part(
+        name="relay",
+        well=well,
+        line=line,
+        do=() if well else ("trueup relay",),
+        facts={"alive": alive, "due_since": since},
+    )
+
+
+def _inbox(session: Session, settings: Settings, now: datetime) -> Iterator[Part]:
+    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s)
+    oldest = standing.oldest_unfinished(session, now=now)
+    age_s = found.oldest_unfinished_s
+    late = age_s is not None and age_s > settings.ready_max_event_age_s
+    line = f"{found.unfinished} unfinished"
+    if oldest is not None:
+        line += f", the oldest due {oldest.id}, received {_ago(now, oldest.received_at)}"
+    yield Part(
+        name="inbox",
+        well=not late,
+        line=line,
+        do=("trueup jobs list",) if late else (),
+        facts={
+            "unfinished": found.unfinished,
+            "oldest_age_s": age_s,
+            "oldest": oldest.id if oldest else None,
+        },
+    )
+    failing = sum(found.failing.values())
+    groups = look.error_groups(session, Filters(state="pending")) if failing else ()
+    yield Part(
+        name="retrying",
+        well=not failing,
+        line=_counted(found.failing) or "nothing",
+        do=tuple(
+            f"trueup events list --state pending --fingerprint {each.fingerprint}"
+            for each in groups[:3]
+        ),
+        facts={"by_class": dict(found.failing), "groups": _groups(groups)},
+    )
+    lag = standing.lag(session, now=now)
+    yield Part(
+        name="lag",
+        well=True,
+        line=f"{lag.median_s:.1f} s in the middle, {lag.most_s:.1f} s at most, of {lag.events}"
+        if lag
+        else "nothing ended in the last hour",
+        facts={"median_s": lag.median_s, "most_s": lag.most_s} if lag else {},
+    )
+
+
+def _dead(session: Session) -> Part:
+    groups = look.error_groups(session, Filters(state="dead"))
+    told = "; ".join(f"{each.count} x {each.fingerprint} ({each.line})" for each in groups[:5])
+    return Part(
+        name="dead letters",
+        well=not groups,
+        line=told or "none",
+        do=tuple(
+            f"trueup events show {each.example_id}, remove the cause, then trueup events requeue "
+            f"--state dead --fingerprint {each.fingerprint}"
+            for each in groups[:5]
+        ),
+        facts={"groups": _groups(groups)},
+    )
+
+
+def _groups(groups: Sequence[look.ErrorGroup]) -> list[dict[str, Any]]:
+    return [
+        {
+            "fingerprint": each.fingerprint,
+            "count": each.count,
+            "oldest_at": each.oldest_at,
+            "example": each.example_id,
+            "line": each.line,
+        }
+        for each in groups
+    ]
+
+
+def _adjustments(session: Session, settings: Settings) -> Part:
+    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s)
+    count, age_s = found.adjustments_in_flight, found.oldest_in_flight_s or 0.0
+    long = age_s > LONG_IN_FLIGHT.total_seconds()
+    return Part(
+        name="adjustments",
+        well=not long,
+        line=f"{count} in flight" + (f", the oldest for {age_s:.0f} s" if count else ""),
+        do=("trueup adjustments list --state pending",) if long else (),
+        facts={"in_flight": count, "oldest_s": age_s if count else None},
+    )
+
+
+def _findings(session: Session, settings: Settings) -> Part:
+    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s).findings
+    urgent = standing.urgent_findings(session)
+    line = _counted(found) or "none open"
+    if urgent:
+        line += f"; urgent: {_counted(urgent)}"
+    return Part(
+        name="findings",
+        well=not urgent,
+        line=line,
+        do=tuple(f"trueup findings list --state open --type {kind}" for kind in sorted(urgent)),
+        facts={"open": dict(found), "urgent": dict(urgent)},
+    )
+
+
+def _schedule(session: Session, services: Services, now: datetime) -> Iterator[Part]:
+    found = standing.last_runs(session)
+    settings = services.settings
+    hours = {
+        nightly.TASK: settings.nightly_at,
+        audit.TASK: settings.gap_audit_at,
+        prune.TASK: settings.gap_audit_at,
+    }
+    again = {
+        nightly.TASK: "trueup nightly",
+        audit.TASK: "trueup events backfill",
+        prune.TASK: "trueup schedule",
+    }
+    for task, hour in hours.items():
+        run = found.get(task)
+        trouble = _late(run, hour, now) or _failed(run) or _too_old(task, run, now)
+        said = _ran(run, now)
+        yield Part(
+            name=task.replace("_", " "),
+            well=trouble is None,
+            line=f"{said}; {trouble}" if trouble else said,
+            do=(again[task],) if trouble else (),
+            facts=_run_facts(run),
+        )
+
+
+def _late(run: Run | None, hour: time, now: datetime) -> str | None:
+    """A fresh installation waits for its first night: only what ran once can be late."""
+    if run is None:
+        return None
+    today = datetime.combine(now.astimezone(UTC).date(), hour, tzinfo=UTC)
+    last = today if today <= now else today - timedelta(days=1)
+    missed = run.night < last.date() and now - last > NIGHT_LATE
+    return f"the night of {last.date()} did not happen" if missed else None
+
+
+def _failed(run: Run | None) -> str | None:
+    return str(run.report.get("error") or "it failed") if run and run.state == "failed" else None
+
+
+def _too_old(task: str, run: Run | None, now: datetime) -> str | None:
+    old = task == audit.TASK and run is not None and now - run.started_at > AUDIT_OLD
+    return "Stripe forgets its events after 30 days" if old else None
+
+
+def _ran(run: Run | None, now: datetime) -> str:
+    if run is None:
+        return "has not run yet"
+    ended = _ago(now, run.finished_at or run.started_at)
+    dry = "" if run.writes else ", dry run"
+    told = {name: run.report[name] for name in _TOLD if name in run.report}
+    return f"{run.state} {ended}, night {run.night}{dry}" + (f": {_counted(told)}" if told else "")
+
+
+_TOLD = ("subscriptions", "settled", "failed", "looked_at", "missing", "deleted", "redacted")
+
+
+def _run_facts(run: Run | None) -> dict[str, Any]:
+    if run is None:
+        return {}
+    return {
+        "state": run.state,
+        "night": run.night,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "writes": run.writes,
+    }
+
+
+def _counted(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value} {name}" for name, value in sorted(counts.items()))
+
+
+def _ago(now: datetime, then: datetime | None) -> str:
+    if then is None:
+        return "never"
+    seconds = max(0, int((now - then).total_seconds()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
