@@ -31,7 +31,6 @@ def configure(settings: Settings) -> None:
         raise ValueError("TRUEUP_SENTRY_DSN is set: install trueup[sentry]") from None
     sentry.init(
         dsn=dsn,
-        send_default_pii=False,
         include_local_variables=False,
         include_source_context=False,
         max_breadcrumbs=0,

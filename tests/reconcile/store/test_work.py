@@ -280,16 +280,3 @@ def test_rows_are_locked_in_the_order_in_which_the_receiver_writes_them(
         record(session, store.claim(session, "sub:sub_1", lease=LEASE))
     assert len(locking) == 2
     assert all('ORDER BY events.id COLLATE "C"' in statement for statement in locking)
-
-
-def test_pruning_takes_old_finished_events_and_no_dead_letter(sessions: Sessions) -> None:
-    old, young = ago(days=91), ago(days=89)
-    with sessions.begin() as session:
-        gone = [an_event(session, state=s, finished_at=old) for s in ("done", "ignored")]
-        kept = [
-            an_event(session, state="dead", finished_at=old),
-            an_event(session, state="done", finished_at=young),
-            an_event(session, received_at=old, due_at=ahead(days=1)),
-        ]
-        assert store.prune(session, older_than=timedelta(days=90), limit=100) == 2
-        assert store.missing(session, gone + kept) == set(gone)
