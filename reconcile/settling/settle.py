@@ -19,6 +19,7 @@ from reconcile.adjustments import (
     spacing,
 )
 from reconcile.adjustments.renewals import Due
+from reconcile.credits import grant_if_paid
 from reconcile.errors import RetryLater, StripeGone
 from reconcile.facts import Seen
 from reconcile.policy.reconciliation import reconcile
@@ -85,6 +86,8 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     except StripeGone:
         return _gone(course, held)
     settled = _in_rounds(course, seen)
+    if writes and (granted := grant_if_paid(services, seen.subscription, trigger=trigger)):
+        settled = replace(settled, line=f"{settled.line}; {granted}")
     if writes and settled.again_at is None and _planned_waits(services, seen.subscription):
         # What holds it back passes: an unpaid invoice, a declined card. It stays planned.
         return replace(settled, again_at=services.clock() + LOOK_FOR_PLANNED)

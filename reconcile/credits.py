@@ -1,0 +1,101 @@
+"""Credits (A4): a paid own seat grants its organization's pool something for its billing period.
+
+Asked at the end of every settling. Stripe moves a subscription into its next period up to an hour
+before the invoice is charged, so the invoice itself is asked for, once a seat and period: what is
+granted is paid. However often that is seen, by whatever event, the ledger has one row for it.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from reconcile.policy.credits import Grant, SeatInPeriod, grant_of
+from reconcile.policy.standing import standing_of
+from reconcile.policy.values import SeatPolicy
+from reconcile.services import Services
+from reconcile.store import credits as store
+from reconcile.store import own_seats, roster, subscriptions
+from reconcile.store.subscriptions import Held
+from reconcile.stripe_shapes import StripeInvoice, StripeSubscription
+
+PAID = "paid"
+_A_DAY = timedelta(days=1)
+
+
+def grant_if_paid(
+    services: Services, subscription: StripeSubscription, *, trigger: str
+) -> str | None:
+    """Grant the seat's period if it is paid and not granted yet; return a line for a person.
+
+    `subscription` is as it was just recorded; `trigger` is named in the ledger. Raises the errors
+    of a Stripe call: then the settling is tried again.
+    """
+    with services.sessions() as session:
+        owed = _owed(session, services, subscription)
+    if owed is None or not _is_paid(services, subscription, owed[2]):
+        return None
+    held, seat_type, grant = owed
+    with services.sessions.begin() as session:
+        granted = store.grant(
+            session,
+            organization_id=held.organization_id,
+            subscription_id=held.id,
+            member_id=held.member_id,
+            seat_type=seat_type,
+            credits=grant.credits,
+            period_start=grant.period_start,
+            period_end=grant.period_end,
+            granted_by=trigger,
+        )
+    return f"{grant.credits} credits until {grant.period_end.date()}" if granted else None
+
+
+def _is_paid(services: Services, subscription: StripeSubscription, grant: Grant) -> bool:
+    """Return whether the invoice of the period is paid: the latest, or one before it."""
+    if subscription.latest_invoice_id is None:
+        return False
+    latest = services.stripe.invoice(subscription.latest_invoice_id)
+    if _is_of_period(latest, grant):
+        return latest.status == PAID
+    # The latest is of a change in the middle of the period, or of the one before.
+    others = services.stripe.invoices_of(subscription.id, since=grant.period_start - _A_DAY)
+    return any(each.status == PAID and _is_of_period(each, grant) for each in others)
+
+
+def _is_of_period(invoice: StripeInvoice, grant: Grant) -> bool:
+    period = (grant.period_start, grant.period_end)
+    return any((line.period_start, line.period_end) == period for line in invoice.lines)
+
+
+def _owed(
+    session: Session, services: Services, subscription: StripeSubscription
+) -> tuple[Held, str, Grant] | None:
+    """Return what the seat's period grants, unless it has been granted."""
+    held = subscriptions.held(session, subscription.id)
+    if held is None or held.deleted_at is not None or held.member_id is None:
+        return None
+    organization = roster.organization(session, held.organization_id)
+    if organization is None:
+        return None
+    rules = services.catalog.plan(organization.plan).rules
+    if rules.policy != SeatPolicy.OWN_SEAT:
+        return None
+    for item in subscription.items:
+        price = services.catalog.seat_for_price(item.price_id)
+        if price is None or price.plan != organization.plan or price.seat_type is None:
+            continue
+        grant = grant_of(
+            SeatInPeriod(
+                rules=rules,
+                seat_type=price.seat_type,
+                standing=standing_of(held.status, collection_paused=held.collection_paused),
+                member_active=own_seats.is_active(session, organization.id, held.member_id),
+                interval=item.interval,
+                interval_count=item.interval_count,
+                period_start=item.period_start,
+                period_end=item.period_end,
+            )
+        )
+        if grant and not store.has_grant(session, held.id, grant.period_start):
+            return held, price.seat_type, grant
+    return None
