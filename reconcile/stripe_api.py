@@ -214,6 +214,7 @@ class StripeApi:
         *,
         types: Sequence[str] = (),
         since: datetime | None = None,
+        until: datetime | None = None,
         limit: int = PAGE,
     ) -> tuple[tuple[Json, ...], bool]:
         """Return one page of Stripe's events, newest first, and whether there are more.
@@ -224,8 +225,9 @@ class StripeApi:
         params: dict[str, Any] = {"limit": limit}
         if types:
             params["types"] = list(types)
-        if since:
-            params["created"] = {"gte": int(since.timestamp())}
+        edges = {"gte": since, "lt": until}
+        if created := {name: int(at.timestamp()) for name, at in edges.items() if at}:
+            params["created"] = created
         if after:
             params["starting_after"] = after
         page = self.read("/v1/events", **params)

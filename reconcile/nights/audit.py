@@ -6,7 +6,7 @@ by the same parsing, with the source `backfill`, and worked off like any other.
 https://docs.stripe.com/api/events/list
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -43,6 +43,7 @@ class _Progress:
     """How far an audit is; kept in the run's row after every page, to go on from."""
 
     since: str
+    until: str | None = None
     group: int = 0
     after: str | None = None
     pages: int = 0
@@ -51,19 +52,64 @@ class _Progress:
     brought_in: tuple[str, ...] = ()
 
 
-def run(services: Services, night: date) -> TaskReport:
-    """Bring in what is missing, once a night. Raises nothing that the report can tell."""
-    return once(services, TASK, night, _audit)
+Tell = Callable[[int, int], None]
 
 
-def _audit(services: Services, run: Run) -> Mapping[str, Any]:
+def run(
+    services: Services, night: date, *, again: bool = False, tell: Tell | None = None
+) -> TaskReport:
+    """Bring in what is missing, once a night. Raises nothing that the report can tell.
+
+    `again` does a night that is done once more. `tell` hears how many events were looked at and how
+    many of them were missing.
+    """
+
+    def audit(services: Services, run: Run) -> Mapping[str, Any]:
+        def page_done(progress: _Progress) -> None:
+            _remember(services, run, progress)
+            _say(tell, progress)
+
+        return _told(_groups(services, _resumed(services, run), page_done, stores=True))
+
+    return once(services, TASK, night, audit, again=again)
+
+
+def sweep(
+    services: Services,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    stores: bool = True,
+    tell: Tell | None = None,
+) -> Mapping[str, Any]:
+    """Bring in what is missing of a stretch of time, by hand, and return what was found.
+
+    Without `stores` nothing is brought in. It is no complete audit, so no night counts as done.
+    Raises the errors of a Stripe call.
+    """
+    start = _Progress(since=since.isoformat(), until=until.isoformat() if until else None)
+    return _told(_groups(services, start, lambda progress: _say(tell, progress), stores=stores))
+
+
+def _say(tell: Tell | None, progress: _Progress) -> None:
+    if tell is not None:
+        tell(progress.looked_at, progress.missing)
+
+
+def _groups(
+    services: Services,
+    progress: _Progress,
+    page_done: Callable[[_Progress], None],
+    *,
+    stores: bool,
+) -> _Progress:
     groups = [
         WORKED_TYPES[at : at + TYPES_A_CALL] for at in range(0, len(WORKED_TYPES), TYPES_A_CALL)
     ]
-    progress = _resumed(services, run)
     for group in range(progress.group, len(groups)):
-        progress = _group(services, run, replace(progress, group=group), groups[group])
-    return _told(progress)
+        here = replace(progress, group=group)
+        progress = _group(services, here, groups[group], page_done, stores=stores)
+    return progress
 
 
 def _resumed(services: Services, run: Run) -> _Progress:
@@ -77,33 +123,47 @@ def _resumed(services: Services, run: Run) -> _Progress:
     return _Progress(since=since.isoformat())
 
 
-def _group(services: Services, run: Run, progress: _Progress, types: Sequence[str]) -> _Progress:
+def _group(
+    services: Services,
+    progress: _Progress,
+    types: Sequence[str],
+    page_done: Callable[[_Progress], None],
+    *,
+    stores: bool,
+) -> _Progress:
     since = datetime.fromisoformat(progress.since)
+    until = datetime.fromisoformat(progress.until) if progress.until else None
     for _ in range(MOST_PAGES):
-        page, more = services.stripe.events_page(progress.after, types=types, since=since)
-        brought_in = _bring_in(services, page)
-        metrics.AUDITED.labels(found="missing").inc(len(brought_in))
-        metrics.AUDITED.labels(found="known").inc(len(page) - len(brought_in))
+        page, more = services.stripe.events_page(
+            progress.after, types=types, since=since, until=until
+        )
+        missing = _missing(services, page, stores=stores)
+        metrics.AUDITED.labels(found="missing").inc(len(missing))
+        metrics.AUDITED.labels(found="known").inc(len(page) - len(missing))
         progress = replace(
             progress,
             after=page[-1]["id"] if more else None,
             group=progress.group if more else progress.group + 1,
             pages=progress.pages + 1,
             looked_at=progress.looked_at + len(page),
-            missing=progress.missing + len(brought_in),
-            brought_in=(*progress.brought_in, *brought_in)[:NAMED_IN_REPORT],
+            missing=progress.missing + len(missing),
+            brought_in=(*progress.brought_in, *missing)[:NAMED_IN_REPORT],
         )
-        with services.sessions.begin() as session:
-            cursor = orjson.dumps(asdict(progress)).decode()
-            runs.advance(session, run.id, cursor=cursor, report=_told(progress))
+        page_done(progress)
         crash_point(CrashPoint.AFTER_PAGE)
         if not more:
             return progress
     raise RuntimeError(f"more than {MOST_PAGES} pages of events since {progress.since}")
 
 
-def _bring_in(services: Services, page: Sequence[Json]) -> list[str]:
-    """Store what the inbox does not have and return its ids, in one transaction."""
+def _remember(services: Services, run: Run, progress: _Progress) -> None:
+    with services.sessions.begin() as session:
+        cursor = orjson.dumps(asdict(progress)).decode()
+        runs.advance(session, run.id, cursor=cursor, report=_told(progress))
+
+
+def _missing(services: Services, page: Sequence[Json], *, stores: bool) -> list[str]:
+    """Return the ids of what the inbox does not have, stored in one transaction if asked to."""
     ours = Ours.of(services.settings)
     with services.sessions.begin() as session:
         unknown = store.missing(session, [str(event["id"]) for event in page])
@@ -112,7 +172,8 @@ def _bring_in(services: Services, page: Sequence[Json]) -> list[str]:
             for event in page
             if event["id"] in unknown
         ]
-        inbox.accept(session.connection(), rows)
+        if stores:
+            inbox.accept(session.connection(), rows)
     return [row.id for row in rows]
 
 

@@ -33,8 +33,12 @@ class TaskReport:
 Work = Callable[[Services, Run], Mapping[str, Any]]
 
 
-def once(services: Services, task: str, night: date, work: Work) -> TaskReport:
+def once(
+    services: Services, task: str, night: date, work: Work, *, again: bool = False
+) -> TaskReport:
     """Do the night's work of the task unless it is done already or somebody is at it.
+
+    With `again` a night that is done is done once more.
 
     `work` gets the run with its cursor and returns the report. Its errors end the run as failed;
     an interruption leaves it as it is.
@@ -44,6 +48,8 @@ def once(services: Services, task: str, night: date, work: Work) -> TaskReport:
             return TaskReport(task=task, night=night, state="elsewhere")
         with services.sessions.begin() as session:
             run = runs.begin(session, task, night, writes=True)
+            if again and run.state == "done":
+                run = runs.start_over(session, run.id, writes=True)
         if run.state == "done":
             return TaskReport(task=task, night=night, state="done", report=run.report)
         state, report = "done", dict[str, Any]()

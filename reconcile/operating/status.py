@@ -15,6 +15,7 @@ from reconcile.nights import audit, nightly, prune
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import gauges, look, pauses, standing
+from reconcile.store.gauges import Gauges
 from reconcile.store.look import Filters
 from reconcile.store.runs import Run
 
@@ -71,16 +72,17 @@ def look_around(services: Services, queue: QueueSeen | str, receiver: Part | Non
     """
     now = services.clock()
     with services.sessions() as session:
+        figures = gauges.read(session.connection(), hint_lease_s=services.settings.hint_lease_s)
         parts = [
             *_pauses(session),
             Part(name="database", well=True, line="answers"),
             *_queue(queue),
             receiver or _receiver(session, now),
             _relay(session, queue, now),
-            *_inbox(session, services.settings, now),
+            *_inbox(session, services.settings, figures, now),
             _dead(session),
-            _adjustments(session, services.settings),
-            _findings(session, services.settings),
+            _adjustments(figures),
+            _findings(session, figures),
             *_schedule(session, services, now),
         ]
     return Status(at=now, parts=tuple(parts))
@@ -168,8 +170,7 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
     )
 
 
-def _inbox(session: Session, settings: Settings, now: datetime) -> Iterator[Part]:
-    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s)
+def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -> Iterator[Part]:
     oldest = standing.oldest_unfinished(session, now=now)
     age_s = found.oldest_unfinished_s
     late = age_s is not None and age_s > settings.ready_max_event_age_s
@@ -239,8 +240,7 @@ def _groups(groups: Sequence[look.ErrorGroup]) -> list[dict[str, Any]]:
     ]
 
 
-def _adjustments(session: Session, settings: Settings) -> Part:
-    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s)
+def _adjustments(found: Gauges) -> Part:
     count, age_s = found.adjustments_in_flight, found.oldest_in_flight_s or 0.0
     long = age_s > LONG_IN_FLIGHT.total_seconds()
     return Part(
@@ -252,8 +252,8 @@ def _adjustments(session: Session, settings: Settings) -> Part:
     )
 
 
-def _findings(session: Session, settings: Settings) -> Part:
-    found = gauges.read(session.connection(), hint_lease_s=settings.hint_lease_s).findings
+def _findings(session: Session, figures: Gauges) -> Part:
+    found = figures.findings
     urgent = standing.urgent_findings(session)
     line = _counted(found) or "none open"
     if urgent:
