@@ -39,11 +39,15 @@ _DIFFERENCE_TOLD = _TOLD | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check: its name as a person reads it, whether it held, and the figures."""
+    """One check: its name as a person reads it, whether it held, and the figures.
+
+    `problems` are all of them; the detail names the first few.
+    """
 
     name: str
     ok: bool
     detail: str
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,4 +322,5 @@ def _check(name: str, problems: Sequence[str], fine: str) -> Check:
     if not problems:
         return Check(name=name, ok=True, detail=fine)
     more = f" and {len(problems) - MOST_NAMED} more" * (len(problems) > MOST_NAMED)
-    return Check(name=name, ok=False, detail="; ".join(problems[:MOST_NAMED]) + more)
+    detail = "; ".join(problems[:MOST_NAMED]) + more
+    return Check(name=name, ok=False, detail=detail, problems=tuple(problems))
