@@ -25,6 +25,7 @@ class CrashPoint(StrEnum):
     BEFORE_FINISH = "before_finish"  # settled, the inbox rows are not finished
     AFTER_RAISE = "after_raise"  # a raise is paid, the member it is for is not yet active
     AFTER_DELIVERY = "after_delivery"  # the host has taken a notice, nothing says so here
+    BEFORE_ANSWER = "before_answer"  # a write of the API is done, its answer is not kept yet
     AFTER_PAGE = "after_page"  # the nightly run or the gap audit has stored a page
 
 

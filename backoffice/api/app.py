@@ -27,6 +27,7 @@ from backoffice.api.idempotency import Claim, Idempotency
 from backoffice.api.problems import ProblemAnswer, problem, refuse_invalid
 from backoffice.api.resources import RESOURCES
 from backoffice.api.tokens import Scope
+from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.services import Services
 from reconcile.store.tokens import Token
 
@@ -163,6 +164,7 @@ class _Frame:
         claim: Claim | None = g.pop("claim", None)
         if claim is not None:
             code = _code_of(answer)
+            crash_point(CrashPoint.BEFORE_ANSWER)
             try:
                 self._idempotency.end(claim, answer, code)
             except Exception:  # what was done is done; the key runs out by itself

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import flask_openapi_redoc  # type: ignore[import-untyped] # only its files are used
-from flask import Response, send_file
+from flask import Response
 
 SCRIPT = Path(flask_openapi_redoc.__file__).parent / "templates/redoc/js/redoc.standalone.js"
 
@@ -45,4 +45,4 @@ def start() -> Response:
 
 def redoc() -> Response:
     """Return the library that draws the page."""
-    return send_file(SCRIPT, mimetype="text/javascript", conditional=True)
+    return Response(SCRIPT.read_bytes(), content_type="text/javascript; charset=utf-8")
