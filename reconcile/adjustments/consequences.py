@@ -32,6 +32,7 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             adjustment_id=done.id,
             because=done.reason,
         )
+    _tell_auto_added(session, services, done)
     because = done.reason if done.actor == TRUEUP else done.actor.because
     audit.record(
         session,
@@ -49,6 +50,31 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             "amount_due_minor": done.amount_due_minor,
         },
     )
+
+
+def _tell_auto_added(session: Session, services: Services, done: Adjustment) -> None:
+    """Tell what Auto-Add bought and what it cost, once for each kind of seat (B15)."""
+    for change in done.changes:
+        if not change.automatic:
+            continue
+        notices.add(
+            session,
+            "auto_add.happened",
+            f"{done.id}/{change.seat_type}",
+            done.outcome or done.reason,
+            organization_id=done.organization_id,
+            due_at=services.clock(),
+            data={
+                "seat_type": change.seat_type,
+                "quantity_before": change.from_quantity,
+                "quantity_after": change.to_quantity,
+                "currency": done.currency,
+                "total_minor": done.total_minor,
+                "amount_due_minor": done.amount_due_minor,
+                "adjustment_id": done.id,
+                "invoice_id": done.invoice_id,
+            },
+        )
 
 
 def move_members(  # noqa: PLR0913, PLR0917 - who moves, who asked, and on which occasion

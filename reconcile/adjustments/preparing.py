@@ -4,6 +4,7 @@ Only reads Stripe. What is prepared here is recorded and sent by `adjusting`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from reconcile.actor import TRUEUP, Actor
@@ -111,7 +112,8 @@ def _seat_changes(  # noqa: PLR0913, PLR0917 - what one change is put together f
         if change.interval or item is None:
             price = catalog.price_of(plan.name, seat_type, str(interval), subscription.currency)
             price_id = price.id
-        found.append(_part(seat_type, item, str(price_id), quantity, active[seat_type]))
+        part = _part(seat_type, item, str(price_id), quantity, active[seat_type])
+        found.append(replace(part, automatic=seat_type in change.automatic))
     if change.interval:
         found += _fees(catalog, plan, subscription, change.interval)
     return tuple(found)

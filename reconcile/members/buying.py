@@ -21,10 +21,12 @@ from reconcile.members.joining import REMOVED, Case, Done, Outcome, opened
 from reconcile.members.room import pool_subscription, room_for, seat_taken
 from reconcile.members.telling import tell_refused
 from reconcile.policy.activation import ActivationFacts, Allow, Raise, decide_activation
-from reconcile.policy.values import Change, Proration, Refuse
+from reconcile.policy.reconciliation import reconcile
+from reconcile.policy.values import Change, FindingKind, Proration, Refuse, SeatPolicy
 from reconcile.services import Services
-from reconcile.store import adjustments, waiting
+from reconcile.store import adjustments, findings, subscriptions, waiting
 from reconcile.store.adjustments import Adjustment
+from reconcile.store.findings import Scope
 from reconcile.store.waiting import Answer, Waiting
 
 # More who were left behind than one update takes (`waiting.MOST_AT_ONCE`) are so many updates.
@@ -74,6 +76,7 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
     with services.sessions.begin() as session:
         case = opened(session, services, organization_id, TRUEUP)
         facts.record(session, services, seen, case.organization)
+        _take_over(case, subscription_id)
         raises, chosen = _raises(case)
         active = services.roster.counts(session, organization_id).by_seat_type
     if not raises:
@@ -82,7 +85,7 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
     intent = prepare(
         services,
         seen.subscription,
-        _netted(raises),
+        _netted(raises, bought=case.rules.policy == SeatPolicy.PURCHASED),
         trigger=f"activation:{chosen[0].id}",
         active={seat_type: active[seat_type] for seat_type in raises},
     )
@@ -93,12 +96,35 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
     _let_in(services, organization_id, chosen, adjustment)
 
 
-def _netted(raises: Mapping[str, Raise]) -> Change:
-    """Return the one update of several pools' raises; with a charge in it, charged now."""
+def _take_over(case: Case, subscription_id: str) -> None:
+    """Adopt what somebody added in Stripe, as settling would: it is not to be bought once more."""
+    session, services = case.session, case.services
+    found, _ = facts.of_subscription(session, services, subscription_id, {}, fetched=True)
+    verdict = reconcile(found)
+    adopt = getattr(verdict.decision, "adopt", {})
+    told = [o for o in verdict.observations if o.kind is FindingKind.STRIPE_QUANTITY_CHANGED]
+    scope = Scope(organization_id=case.organization.id, subscription_id=subscription_id)
+    findings.sync(
+        session,
+        scope,
+        told if adopt else (),
+        frozenset(),
+        at=services.clock(),
+        opened_by=f"activation:{case.organization.id}",
+    )
+    subscriptions.write_quantities(session, subscription_id, adopt)
+
+
+def _netted(raises: Mapping[str, Raise], *, bought: bool) -> Change:
+    """Return the one update of several pools' raises; with a charge in it, charged now.
+
+    Where seats are `bought`, it is Auto-Add that raises them.
+    """
     return Change(
         quantities={seat_type: each.quantity for seat_type, each in raises.items()},
         proration=min((each.proration for each in raises.values()), key=list(Proration).index),
         reason="; ".join(each.reason for each in raises.values()),
+        automatic=frozenset(raises) if bought else frozenset(),
     )
 
 

@@ -242,6 +242,7 @@ def _netted(facts: SubscriptionFacts, rulings: Mapping[str, Ruling]) -> tuple[Ke
             adopt=adopt,
             at_renewal=not now and not trialing,
             through_schedule=facts.schedule_managed,
+            automatic=frozenset(s for s, r in chosen.items() if r.row == Row.PURCHASED_AUTO_ADD),
         )
         return change, _first_row(chosen.values())
     telling = [r for r in rulings.values() if r.row not in AGREEING] or list(rulings.values())

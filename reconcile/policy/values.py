@@ -231,6 +231,7 @@ class Change:
     interval: str | None = None  # B10: every item switches to its price of this interval
     at_renewal: bool = False  # written so that the current period keeps what it paid for
     through_schedule: bool = False
+    automatic: frozenset[str] = frozenset()  # the seat types that Auto-Add raises (B15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

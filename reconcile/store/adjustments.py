@@ -24,7 +24,7 @@ class SeatChange:
     """One seat type's part of an adjustment, in whole seats.
 
     `item_id` None adds the item. `active` is the active count it was decided with. The price
-    differs from `from_price_id` when the interval changes.
+    differs from `from_price_id` when the interval changes. `automatic`: Auto-Add raised it.
     """
 
     seat_type: str
@@ -34,6 +34,7 @@ class SeatChange:
     from_quantity: int
     to_quantity: int
     active: int
+    automatic: bool = False
 
     @property
     def lowers(self) -> bool:
@@ -50,6 +51,7 @@ class SeatChange:
             "from": self.from_quantity,
             "to": self.to_quantity,
             "active": self.active,
+            "automatic": self.automatic,
         }
 
     @classmethod
@@ -63,6 +65,7 @@ class SeatChange:
             from_quantity=raw["from"],
             to_quantity=raw["to"],
             active=raw["active"],
+            automatic=raw.get("automatic", False),
         )
 
 
