@@ -34,6 +34,7 @@ class Filters:
     state: str | None = None
     type: str | None = None  # of an event; of a finding its kind; of an adjustment its kind
     fingerprint: str | None = None
+    error_class: str | None = None
     object_id: str | None = None
     customer_id: str | None = None
     organization_id: str | None = None
@@ -142,6 +143,7 @@ def events_where(filters: Filters) -> list[ColumnElement[bool]]:
         column.state: filters.state,
         column.type: filters.type,
         column.error_fingerprint: filters.fingerprint,
+        column.error_class: filters.error_class,
         column.customer_id: filters.customer_id,
         column.subscription_id: filters.subscription_id,
         column.source: filters.source,

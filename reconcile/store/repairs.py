@@ -6,7 +6,7 @@ their ids' bytes, as everywhere.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, select, update
@@ -115,17 +115,12 @@ def hurry_retries(session: Session) -> int:
     return len(session.execute(hurried.returning(events.c.id)).all())
 
 
-def busy_until(session: Session) -> tuple[int, datetime | None]:
-    """Return how many rows are due or being worked on right now, and when the last is due."""
+def busy(session: Session) -> int:
+    """Return how many rows are due, being worked on, or due within a minute."""
     soon = func.now() + timedelta(minutes=1)
-    counted = select(func.count(), func.max(events.c.due_at)).where(
-        events.c.state == "pending",
-        events.c.held_by.is_(None),
-        events.c.error_class.is_(None),
-        events.c.due_at <= soon,
-    )
-    row = session.execute(counted).one()
-    return row[0], row[1]
+    these = events.c.held_by.is_(None) & (events.c.due_at <= soon)
+    counted = select(func.count()).where(events.c.state == "pending", these)
+    return session.scalar(counted) or 0
 
 
 def _tries_and(ended: str, line: str) -> ColumnElement[Any]:
