@@ -1,0 +1,26 @@
+"""Everything goes wrong at once for a quarter of a minute; `make chaos` takes half an hour."""
+
+import pytest
+
+from tests.support.chaos import run
+from tests.support.chaos_plan import MACHINES, plan
+
+SEED = 20_261_122
+
+
+@pytest.mark.timeout(300)
+def test_after_chaos_every_account_is_right() -> None:
+    what = plan(SEED, seconds=15, companies=10)
+    ended = run(what)
+    assert not ended.problems, "\n".join([ended.last_words, str(what), *ended.problems])
+
+
+def test_a_plan_is_its_seed_and_nothing_else() -> None:
+    assert str(plan(7, seconds=20, companies=9)) == str(plan(7, seconds=20, companies=9))
+    assert plan(7, seconds=20, companies=9).steps != plan(8, seconds=20, companies=9).steps
+
+
+def test_every_blow_and_every_place_to_die_comes_up() -> None:
+    plans = [plan(seed, seconds=30, companies=8) for seed in range(20)]
+    assert {step.act for each in plans for step in each.steps} >= MACHINES
+    assert len({place for each in plans for place in each.places}) == 5
