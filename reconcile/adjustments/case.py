@@ -95,13 +95,17 @@ def _subscription(
     with services.sessions() as session:
         organization = roster_store.organization(session, organization_id)
         if organization is None:
-            return Refuse(code="not_found", message="There is no such organization")
+            return _no_organization()
         if refused := _unpermitted(session, services, organization, wanted, actor):
             return refused
         rules = services.catalog.plan(organization.plan).rules
         if refused := refuse_by_plan(rules, wanted):
             return refused
         return only_subscription(session, organization_id)
+
+
+def _no_organization() -> Refuse:
+    return Refuse(code="not_found", message="There is no such organization")
 
 
 def only_subscription(session: Session, organization_id: str) -> str | Refuse:
@@ -155,6 +159,8 @@ def moves_of(
 ) -> tuple[Move, ...] | Refuse:
     """Return the moves of these members to these seat types, from where each of them is now."""
     with services.sessions() as session:
+        if roster_store.organization(session, organization_id) is None:
+            return _no_organization()
         found = {
             member_id: roster_store.member(session, organization_id, member_id) for member_id in to
         }

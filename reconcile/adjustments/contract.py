@@ -186,16 +186,19 @@ def true_ups(
     services: Services,
     organization_id: str,
     *,
-    before: datetime | None = None,
+    after: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> tuple[TrueUp, ...]:
-    """Return the peaks beyond the contract, newest period first, each with what it would cost."""
+    """Return the peaks beyond the contract, newest period first, each with what it would cost.
+
+    A page goes on after the period start and seat type in `after`.
+    """
     organization = roster.organization(session, organization_id)
     assert organization is not None
     found = only_subscription(session, organization_id)
     held = None if isinstance(found, Refuse) else subscriptions.held(session, found)
     priced = (organization.plan, held.interval, held.currency) if held and held.interval else None
-    peaks = store.peaks(session, organization_id, before=before, limit=limit)
+    peaks = store.peaks(session, organization_id, after=after, limit=limit)
     return tuple(_priced(services, peak, priced) for peak in peaks)
 
 

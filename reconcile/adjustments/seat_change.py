@@ -30,7 +30,7 @@ from reconcile.adjustments.case import Case, decide, read, refuse_full, refuse_m
 from reconcile.adjustments.quote import Quote, fingerprint_of, plain, quote, wanted_of
 from reconcile.database import exclusive
 from reconcile.errors import StripeRejected
-from reconcile.policy.seat_change import Wanted
+from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.policy.values import Change, Keep, Proration, Refuse
 from reconcile.services import Services
 from reconcile.store import adjustments, audit, inbox, previews, subscriptions
@@ -87,16 +87,22 @@ def preview(
 
 
 def apply(
-    services: Services, organization_id: str, preview_id: str, *, actor: Actor
+    services: Services,
+    organization_id: str,
+    preview_id: str,
+    *,
+    actor: Actor,
+    by: Requester = Requester.CUSTOMER,
 ) -> Applied | Stale | Refuse:
     """Make the change as it was shown and return what was done, or why nothing was.
 
+    What an account manager was shown only an account manager applies: `by` says who asks (A6).
     Raises RetryLater kinds when Stripe's answer is unknown: the change is then finished or given up
     by a worker, exactly once either way, and applying again tells how it ended.
     """
     with services.sessions() as session:
         shown = previews.by_id(session, organization_id, preview_id)
-    if shown is None:
+    if shown is None or shown.wanted["by"] != by:
         return Refuse(
             code="not_found",
             message="There is no such preview",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -163,16 +163,18 @@ def peaks(
     session: Session,
     organization_id: str,
     *,
-    before: datetime | None = None,
+    after: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> tuple[Peak, ...]:
-    """Return the peaks of the newest periods, those that started before `before` if it is given.
+    """Return at most `limit` peaks, newest period first, then by seat type.
 
-    At most `limit` periods' worth of seat types; the order is newest first, then by seat type.
+    `after` is the period start and seat type of the last one seen.
     """
     wanted = select(contract_peaks).where(contract_peaks.c.organization_id == organization_id)
-    if before is not None:
-        wanted = wanted.where(contract_peaks.c.period_start < before)
+    if after is not None:
+        start, seat_type = after
+        same = and_(contract_peaks.c.period_start == start, contract_peaks.c.seat_type > seat_type)
+        wanted = wanted.where(or_(contract_peaks.c.period_start < start, same))
     ordered = wanted.order_by(contract_peaks.c.period_start.desc(), contract_peaks.c.seat_type)
     rows = session.execute(ordered.limit(limit)).mappings()
     return tuple(Peak(**{name: row[name] for name in Peak.__slots__}) for row in rows)

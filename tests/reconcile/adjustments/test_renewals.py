@@ -211,7 +211,9 @@ def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
     found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
     assert "nothing is billed now" in found.quote.words
-    done = seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
+    done = seat_change.apply(
+        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
+    )
     assert isinstance(done, Applied)
     assert done.at_renewal is not None
     shop.settle(sub)
@@ -240,7 +242,9 @@ def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) 
     shop.settle(sub)
     found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
+    seat_change.apply(
+        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
+    )
     shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     held = shop.settle(sub)
@@ -260,7 +264,9 @@ def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clo
     found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
     assert abs(found.quote.total_minor - 2 * 139320 // 2) <= 2
-    done = seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
+    done = seat_change.apply(
+        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
+    )
     assert isinstance(done, Applied)
     assert shop.quantities(sub) == {"pro": 8}
     assert shop.findings(sub) == set()
@@ -276,7 +282,9 @@ def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
     wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
     found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE)
+    seat_change.apply(
+        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
+    )
     shop.activate("org_1", "pro", 8)
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     shop.settle(sub)
