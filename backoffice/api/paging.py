@@ -7,7 +7,8 @@ others off a page.
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Generic, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from pydantic import BaseModel, Field, StringConstraints
@@ -21,7 +22,8 @@ _USUAL = 50
 
 Row = TypeVar("Row")
 Shown = TypeVar("Shown", bound=BaseModel)
-Place = Sequence[str | int]
+Place = Sequence[str | int | datetime]
+Kind = type[str] | type[int] | type[datetime]
 
 
 class PageQuery(Query):
@@ -34,7 +36,7 @@ class PageQuery(Query):
         str | None, StringConstraints(max_length=500, pattern=r"^[A-Za-z0-9_=-]+$")
     ] = Field(default=None, description="`next_cursor` of the answer before.")
 
-    def place(self, *kinds: type) -> tuple[str | int, ...] | None:
+    def place(self, *kinds: Kind) -> tuple[Any, ...] | None:
         """Return the place to go on after, its parts of these kinds; None for the beginning.
 
         Raises Refused for what is not one of our cursors.
@@ -43,23 +45,27 @@ class PageQuery(Query):
             return None
         try:
             parts = orjson.loads(base64.urlsafe_b64decode(self.cursor.encode()))
-        except (binascii.Error, ValueError):
-            parts = None
-        fits = isinstance(parts, list) and len(parts) == len(kinds)
-        if not fits or not all(
-            type(part) is kind and _storable(part) for part, kind in zip(parts, kinds, strict=True)
-        ):
+            return tuple(_part(part, kind) for part, kind in zip(parts, kinds, strict=True))
+        except (binascii.Error, TypeError, ValueError) as error:
             refuse = Refuse(
                 code="invalid",
                 message="The cursor is not one of this list",
                 remedies=("start without a cursor",),
             )
-            raise Refused(refuse)
-        return tuple(parts)
+            raise Refused(refuse) from error
 
 
-def _storable(part: object) -> bool:
-    return abs(part) < 2**63 if isinstance(part, int) else "\x00" not in str(part)
+def _part(part: object, kind: Kind) -> str | int | datetime:
+    """Return one part of a place. Raises ValueError for what no row can have."""
+    if kind is datetime and isinstance(part, str):
+        moment = datetime.fromisoformat(part)
+        if moment.tzinfo is not None:
+            return moment
+    if kind is int and type(part) is int and abs(part) < 2**63:
+        return part
+    if kind is str and isinstance(part, str) and "\x00" not in part:
+        return part
+    raise ValueError(kind)
 
 
 class Listed(BaseModel, Generic[Shown]):

@@ -66,9 +66,20 @@ def by_id(session: Session, token_id: str) -> Token | None:
     return None if found is None else _token(found)
 
 
-def page(session: Session, *, after_id: str | None = None, limit: int = 50) -> tuple[Token, ...]:
-    """Return tokens in the order of their ids, revoked and expired ones too."""
+def page(
+    session: Session,
+    *,
+    organization_id: str | None = None,
+    after_id: str | None = None,
+    limit: int = 50,
+) -> tuple[Token, ...]:
+    """Return tokens in the order of their ids, revoked and expired ones too.
+
+    With `organization_id`, those that are bound to it.
+    """
     wanted = select(api_tokens).order_by(api_tokens.c.id).limit(limit)
+    if organization_id is not None:
+        wanted = wanted.where(api_tokens.c.organization_id == organization_id)
     if after_id is not None:
         wanted = wanted.where(api_tokens.c.id > after_id)
     return tuple(_token(row) for row in session.execute(wanted).mappings())

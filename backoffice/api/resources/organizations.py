@@ -1,9 +1,10 @@
 """Organizations: made and changed by the host application, read with their seats."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from backoffice.api.acting import Reasoned, actor_of
 from backoffice.api.answers import Answer
@@ -12,13 +13,16 @@ from backoffice.api.fields import Id, Line, NewId, OrganizationPath, View, Word
 from backoffice.api.frame import Resource
 from backoffice.api.paging import Listed, PageQuery, page_of
 from backoffice.api.problems import NotFound, Refused
+from backoffice.api.resources.findings import FindingView
+from backoffice.api.resources.reviews import ReviewView, review_view
 from reconcile.members import organizations as changing
-from reconcile.members.overview import Overview, SeatTypeOverview, overview
+from reconcile.members.overview import SeatTypeOverview, overview
 from reconcile.policy.values import Refuse
+from reconcile.store import credits, look, reviews  # noqa: A004 - the domain's word
 from reconcile.store import organizations as store
 from reconcile.store import roster as roster_store
+from reconcile.store.look import Filters
 from reconcile.store.roster import Organization
-from reconcile.store.subscriptions import Held
 
 organizations = Resource("organizations", "The customers of your product, and their seats.")
 
@@ -87,6 +91,10 @@ class OrganizationDetail(OrganizationView):
         description="Live ones, oldest first, 100 at most."
     )
     counts_problem: str | None = Field(description="Why active members cannot be counted.")
+    credit_pool: int = Field(description="Credits that are live now, of all paid seats together.")
+    open_findings: list[FindingView] = Field(description="What a person should see, 20 at most.")
+    open_reviews: list[ReviewView] = Field(description="Enterprise and usage reviews, one of each.")
+    restricted: bool = Field(description="Whether growth is refused: a review's grace is over.")
 
 
 class OrganizationQuery(PageQuery):
@@ -121,6 +129,7 @@ class OrganizationChange(Reasoned):
 
 
 _MOST_SUBSCRIPTIONS = 100
+_MOST_FINDINGS = 20
 
 
 @organizations.read("/organizations", OrganizationList)
@@ -169,7 +178,18 @@ def show(path: OrganizationPath) -> Answer:
         found = roster_store.organization(session, path.organization_id)
         if found is None:
             raise NotFound("organization")
-        return _detail(overview(session, here, found))
+        seen = overview(session, here, found)
+        return OrganizationDetail(
+            **OrganizationView.model_validate(found).model_dump(),
+            policy=seen.policy.value,
+            seats=[_seats(each) for each in seen.seats],
+            subscriptions=[
+                SubscriptionView.model_validate(each)
+                for each in seen.subscriptions[:_MOST_SUBSCRIPTIONS]
+            ],
+            counts_problem=seen.counts_problem,
+            **_open_matters(session, found.id, seen.read_at),
+        )
 
 
 @organizations.write(
@@ -204,15 +224,22 @@ def _known_plan(plan: str) -> None:
         )
 
 
-def _detail(seen: Overview) -> OrganizationDetail:
-    kept = OrganizationView.model_validate(seen.organization)
-    return OrganizationDetail(
-        **kept.model_dump(),
-        policy=seen.policy.value,
-        seats=[_seats(each) for each in seen.seats],
-        subscriptions=[_subscription(each) for each in seen.subscriptions[:_MOST_SUBSCRIPTIONS]],
-        counts_problem=seen.counts_problem,
-    )
+def _open_matters(session: Session, organization_id: str, at: datetime) -> dict[str, Any]:
+    still_open = Filters(organization_id=organization_id, state="open")
+    open_reviews = [
+        found
+        for kind in (reviews.ENTERPRISE, reviews.USAGE)
+        if (found := reviews.open_of(session, organization_id, kind))
+    ]
+    return {
+        "credit_pool": credits.pool(session, organization_id, at),
+        "open_findings": [
+            FindingView.model_validate(each)
+            for each in look.findings_page(session, still_open, limit=_MOST_FINDINGS)
+        ],
+        "open_reviews": [review_view(each) for each in open_reviews],
+        "restricted": reviews.is_restricted(session, organization_id),
+    }
 
 
 def _seats(seen: SeatTypeOverview) -> SeatsView:
@@ -231,7 +258,3 @@ def _seats(seen: SeatTypeOverview) -> SeatsView:
         hard_cap=seen.rules.hard_cap,
         auto_add=AutoAddView.model_validate(seen.auto_add) if seen.auto_add else off,
     )
-
-
-def _subscription(held: Held) -> SubscriptionView:
-    return SubscriptionView.model_validate(held)

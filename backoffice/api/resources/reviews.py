@@ -90,14 +90,14 @@ def list_reviews(query: ReviewQuery) -> Answer:
             before_id=int(place[0]) if place else None,
             limit=query.limit + 1,
         )
-    data, cursor = page_of(rows, query.limit, _view, lambda review: (review.id,))
+    data, cursor = page_of(rows, query.limit, review_view, lambda review: (review.id,))
     return ReviewList(data=data, next_cursor=cursor)
 
 
 @reviews.read("/reviews/<review_id>", ReviewView)
 def show(path: ReviewPath) -> Answer:
     """Show a review."""
-    return _view(_found(path.review_id))
+    return review_view(_found(path.review_id))
 
 
 @reviews.write("/reviews/<review_id>/close", ReviewView, scope="operate")
@@ -108,7 +108,7 @@ def close(path: ReviewPath, body: ReviewClosing) -> Answer:
     """
     _found(path.review_id)
     closed = deeds.close_by_hand(services(), path.review_id, actor_of(body))
-    return closed if isinstance(closed, Refuse) else _view(closed)
+    return closed if isinstance(closed, Refuse) else review_view(closed)
 
 
 @reviews.write("/reviews/<review_id>/extend", ReviewView, scope="operate")
@@ -119,7 +119,7 @@ def extend(path: ReviewPath, body: ReviewExtension) -> Answer:
     """
     _found(path.review_id)
     longer = deeds.extend(services(), path.review_id, actor_of(body), body.grace_ends_at)
-    return longer if isinstance(longer, Refuse) else _view(longer)
+    return longer if isinstance(longer, Refuse) else review_view(longer)
 
 
 def _found(review_id: int) -> store.Review:
@@ -131,6 +131,7 @@ def _found(review_id: int) -> store.Review:
     return found
 
 
-def _view(review: store.Review) -> ReviewView:
+def review_view(review: store.Review) -> ReviewView:
+    """Return what is shown of a review."""
     values = {name: getattr(review, name) for name in ReviewView.model_fields if name != "over"}
     return ReviewView(**values, over=review.detail.get("over", []))

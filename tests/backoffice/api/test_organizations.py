@@ -1,6 +1,8 @@
 """Organizations over the API: made, changed, listed, and read with their seats."""
 
+from reconcile.settling.organizations import settle_organization
 from tests.support.api import Client, a_token
+from tests.support.roster import add_member, add_members, add_organization
 from tests.support.shop import Shop
 
 
@@ -38,3 +40,120 @@ def test_another_organizations_token_finds_nothing(api: Client, shop: Shop) -> N
     bound.get("/organizations/org_1").problem(404, "not_found")
     bound.get("/organizations/org_2").ok()
     assert [one["id"] for one in bound.get("/organizations").ok()["data"]] == ["org_2"]
+
+
+def test_making_it_again_changes_nothing_and_another_of_its_id_is_refused(
+    api: Client, shop: Shop
+) -> None:
+    new = {"id": "org_9", "name": "Harbour", "plan": "agency"}
+    first = api.post("/organizations", new).ok(201)
+    assert api.post("/organizations", new).ok(201).json == first.json
+    api.post("/organizations", new | {"name": "Other"}).problem(409, "organization_exists")
+    (entry,) = api.get("/audit", organization_id="org_9").ok()["data"]
+    assert (entry["action"], entry["after"]["name"]) == ("organization.created", "Harbour")
+    assert entry["token_id"] == entry["actor"].removeprefix("token:")
+
+
+def test_a_stripe_customer_pays_for_one_organization(api: Client) -> None:
+    api.post("/organizations", id="org_1", name="A", plan="agency", stripe_customer_id="cus_1").ok()
+    other = {"id": "org_2", "name": "B", "plan": "agency"}
+    api.post("/organizations", other, stripe_customer_id="cus_1").problem(409, "customer_taken")
+    api.post("/organizations", other).ok(201)
+    api.patch("/organizations/org_2", stripe_customer_id="cus_1").problem(409, "customer_taken")
+    cleared = api.patch("/organizations/org_1", stripe_customer_id=None).ok()
+    assert cleared["stripe_customer_id"] is None
+
+
+def test_a_change_is_audited_with_before_and_after(api: Client, shop: Shop) -> None:
+    shop.organization()
+    api.patch("/organizations/org_1", name="Renamed", because="they asked").ok()
+    (entry,) = api.get("/audit", subject="org_1", action="organization.changed").ok()["data"]
+    assert (entry["before"]["name"], entry["after"]["name"]) == ("Organization org_1", "Renamed")
+    assert entry["because"] == "they asked"
+    api.patch("/organizations/org_1", name="Renamed").ok()
+    assert len(api.get("/audit", subject="org_1").ok()["data"]) == 1
+    api.patch("/organizations/org_9", name="Renamed").problem(404, "not_found")
+
+
+def test_c8_a_plan_change_may_go_over_and_a_review_opens(api: Client, shop: Shop) -> None:
+    """C8: beyond Scale after a plan change: let through, then one Enterprise review."""
+    with shop.services.sessions.begin() as session:
+        add_organization(session, "org_1", plan="commerce_growth")
+        add_member(session, "org_1", "olga", role="owner", seat_type=None)
+        add_members(session, "org_1", "admin", role="admin", active=8)
+    api.patch("/organizations/org_1", plan="commerce_scale", because="they grew").ok()
+    settle_organization(shop.services, "org_1", trigger="test")
+    found = api.get("/organizations/org_1").ok()
+    admin = next(one for one in found["seats"] if one["seat_type"] == "admin")
+    assert (admin["active"], admin["capacity"], admin["free"]) == (8, 7, 0)
+    (review,) = found["open_reviews"]
+    assert (review["kind"], review["restricted_at"]) == ("enterprise", None)
+    assert not found["restricted"]
+
+
+def test_a_plan_that_cannot_count_the_members_is_refused(api: Client, shop: Shop) -> None:
+    shop.organization(voice=1)
+    refused = api.patch("/organizations/org_1", plan="commerce_growth").problem(
+        409, "plan_does_not_fit"
+    )
+    assert "voice" in refused["detail"]
+    api.patch("/organizations/org_1", plan="nosuch").problem(422, "invalid")
+
+
+def test_included_seats_are_shown_with_their_limits(api: Client, shop: Shop) -> None:
+    with shop.services.sessions.begin() as session:
+        add_organization(session, "org_1", plan="commerce_growth")
+        add_member(session, "org_1", "olga", role="owner", seat_type=None)
+        add_members(session, "org_1", "admin", role="admin", active=2)
+    found = api.get("/organizations/org_1").ok()
+    admin = next(one for one in found["seats"] if one["seat_type"] == "admin")
+    assert (admin["active"], admin["included"], admin["free"]) == (2, 3, 1)
+    assert admin["bought"] is None
+    assert (found["credit_pool"], found["restricted"], found["open_reviews"]) == (0, False, [])
+
+
+def test_open_findings_are_shown_and_listed(api: Client, shop: Shop) -> None:
+    customer = shop.organization(voice=3)
+    subscription = shop.subscribe(customer, {"voice": 3, "base": 1})
+    shop.settle(subscription)
+    shop.activate("org_1", "voice", 5)
+    shop.settle(subscription)
+    (shown,) = api.get("/organizations/org_1").ok()["open_findings"]
+    assert shown["kind"] == "active_over_quantity"
+    (listed,) = api.get("/findings", organization_id="org_1", state="open").ok()["data"]
+    assert listed == shown
+    assert api.get(f"/findings/{shown['id']}").ok().json == shown
+    assert api.get("/findings", organization_id="org_1", state="closed").ok()["data"] == []
+    stranger = api.with_token(a_token(shop.services, organization_id="org_2"))
+    stranger.get(f"/findings/{shown['id']}").problem(404, "not_found")
+    assert stranger.get("/findings").ok()["data"] == []
+    stranger.get("/findings", organization_id="org_1").problem(404, "not_found")
+
+
+def test_an_adjustment_is_shown_with_the_invoice_lines_it_brought(api: Client, shop: Shop) -> None:
+    customer = shop.organization(voice=3)
+    subscription = shop.subscribe(customer, {"voice": 3, "base": 1})
+    shop.settle(subscription)
+    shop.edit(subscription, "voice", 2)
+    shop.settle(subscription)
+    (made,) = api.get("/adjustments", organization_id="org_1").ok()["data"]
+    assert (made["state"], made["actor"]) == ("applied", "trueup")
+    assert made["changes"][0]["to_quantity"] == 3
+    detail = api.get(f"/adjustments/{made['id']}").ok()
+    invoice = shop.sandbox.get(f"/v1/invoices/{made['invoice_id']}")
+    assert detail["total_minor"] == invoice["total"]
+    assert sum(line["amount_minor"] for line in detail["lines"]) == invoice["total"]
+    by_invoice = api.get("/adjustments", invoice_id=made["invoice_id"]).ok()["data"]
+    assert [one["id"] for one in by_invoice] == [made["id"]]
+    stranger = api.with_token(a_token(shop.services, organization_id="org_2"))
+    stranger.get(f"/adjustments/{made['id']}").problem(404, "not_found")
+    api.get("/adjustments/adj_none").problem(404, "not_found")
+
+
+def test_tokens_are_listed_without_their_secrets(api: Client, shop: Shop) -> None:
+    bound = a_token(shop.services, organization_id="org_2")
+    every = api.get("/tokens").ok()
+    assert len(every["data"]) == 2
+    assert bound.rpartition("_")[2] not in every.text
+    (own,) = api.with_token(bound).get("/tokens").ok()["data"]
+    assert own["organization_id"] == "org_2"
