@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile import log, metrics, tracing
+from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import build_engine, build_sessions
 from reconcile.settings import Settings
 from reconcile.store import work as store
@@ -42,6 +43,8 @@ def hint_due(sessions: sessionmaker[Session], queue: Queue, settings: Settings) 
         lease = timedelta(seconds=settings.hint_lease_s)
         taken = store.take_due(session, limit=room, lease=lease)
         queue.hint([due.work_key for due in taken])
+        if taken:
+            crash_point(CrashPoint.AFTER_HINT)
     metrics.HINTED.inc(len(taken))
     metrics.RESCUED.inc(sum(due.rescued for due in taken))
     for due in taken:

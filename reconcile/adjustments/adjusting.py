@@ -163,11 +163,13 @@ def _cut_off(services: Services, adjustment: Adjustment) -> bool:
     """
     with services.sessions() as session:
         holding.guard(session, adjustment.organization_id)
-    return services.stripe.spend_key(
+    spent = services.stripe.spend_key(
         adjustment.subscription_id,
         adjustment_id=adjustment.id,
         idempotency_key=adjustment.idempotency_key,
     )
+    crash_point(CrashPoint.AFTER_CUT_OFF)
+    return spent
 
 
 def _outdated(adjustment: Adjustment, subscription: StripeSubscription) -> str | None:
@@ -209,6 +211,7 @@ def _after_stored_failure(
         return _failed(services, adjustment, f"{adjustment.attempt} attempts: {error}", error)
     with services.sessions.begin() as session:
         again = store.next_attempt(session, adjustment.id, called_at=services.clock())
+    crash_point(CrashPoint.AFTER_ATTEMPT)
     return carry_out(services, again)
 
 

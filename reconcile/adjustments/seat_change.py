@@ -28,6 +28,7 @@ from reconcile.adjustments import (
 )
 from reconcile.adjustments.case import Case, decide, read, refuse_full, refuse_moves
 from reconcile.adjustments.quote import Quote, fingerprint_of, plain, quote, wanted_of
+from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import StripeRejected
 from reconcile.policy.seat_change import Requester, Wanted
@@ -278,6 +279,7 @@ def _carry_out(services: Services, shown: Shown, intent: Intent, actor: Actor) -
         assert found is not None
         done = found
     answer = _answer(done)
+    crash_point(CrashPoint.BEFORE_FINISH)
     with services.sessions.begin() as session:
         work_store.finish(session, [_claimed(request_id)], outcome=done.outcome or done.state)
         if isinstance(answer, Applied):

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from reconcile.actor import Actor
 from reconcile.adjustments import holding
+from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.members.buying import StillBuying, buy_for_waiting
 from reconcile.members.joining import Done, Outcome, opened
@@ -82,6 +83,7 @@ def _enter(  # noqa: PLR0913, PLR0917 - who lets whom in, and how
     asked = _ask(services, organization_id, member_id, deed, actor)
     if not isinstance(asked, _Asked):
         return asked
+    crash_point(CrashPoint.AFTER_ASKING)
     until = time.monotonic() + wait_s
     while True:
         try:

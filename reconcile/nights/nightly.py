@@ -257,6 +257,7 @@ class _Night:
             while batch := self._batch():
                 for ended in pool.map(self._settle_one, batch):
                     self._count(ended)
+                crash_point(CrashPoint.AFTER_BATCH)
                 with self.services.sessions.begin() as session:
                     self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
                 done = self.report.settled + self.report.postponed + self.report.failed

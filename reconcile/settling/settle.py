@@ -19,6 +19,7 @@ from reconcile.adjustments import (
     spacing,
 )
 from reconcile.adjustments.renewals import Due
+from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.credits import grant_if_paid
 from reconcile.errors import RetryLater, StripeGone
 from reconcile.facts import Seen
@@ -101,6 +102,7 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
         noted = _note(course, seen)
         if isinstance(noted, Settled):
             return noted
+        crash_point(CrashPoint.AFTER_FACTS)
         decision, due = noted.decision, None
         if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
             decision = due.change or decision
