@@ -27,6 +27,28 @@ COMMANDS = {
         "backoffice.commands.nightly:nightly_command",
         "Compare Stripe with the members, once.",
     ),
+    "status": ("backoffice.commands.status:status", "Show how everything stands, on one screen."),
+    "events": ("backoffice.commands.events:events", "Find, read, requeue and discard events."),
+    "jobs": ("backoffice.commands.jobs:jobs", "Show what is queued, running or held."),
+    "adjustments": (
+        "backoffice.commands.adjustments:adjustments",
+        "Find and read the changes written to Stripe.",
+    ),
+    "findings": ("backoffice.commands.findings:findings", "Find and read what is wrong."),
+    "organizations": (
+        "backoffice.commands.organizations:organizations",
+        "See how an organization stands.",
+    ),
+    "reconcile": (
+        "backoffice.commands.reconcile:reconcile",
+        "Explain one decision, or carry it out now.",
+    ),
+    "pause": ("backoffice.commands.pause:pause", "Hold work back; nothing is lost."),
+    "resume": ("backoffice.commands.pause:resume", "End a pause; what it held is due at once."),
+    "catch-up": (
+        "backoffice.commands.catch_up:catch_up",
+        "Bring everything current after an outage.",
+    ),
     "token": ("backoffice.commands.token:token", "Make, list and revoke tokens of the API."),
     "migrate": ("backoffice.commands.migrate:migrate", "Bring the database up to date."),
     "import": (

@@ -108,7 +108,7 @@ def test_commands_that_the_prose_names_exist() -> None:
             r"`([^`\n]+)`|^ {0,4}\$? ?((?:trueup|make) .*)$", _text(path), re.MULTILINE
         )
         for line in (inline or block for inline, block in code):
-            if match := re.match(r"(?:\S*/)?trueup ([a-z|]+)", line):
+            if match := re.match(r"(?:\S*/)?trueup ([a-z|-]+)", line):
                 assert set(match[1].split("|")) <= set(COMMANDS), f"{named(path)}: {line}"
             if match := re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z-]+)", line):
                 assert match[1] in targets, f"{named(path)}: {line}"
@@ -118,7 +118,7 @@ def test_options_that_the_prose_names_exist() -> None:
     """On a line that names one command, every option is that command's."""
     for path in prose_files():
         for line in _text(path).splitlines():
-            named_here = set(re.findall(r"\btrueup ([a-z]+)", line)) & set(COMMANDS)
+            named_here = set(re.findall(r"\btrueup ([a-z-]+)", line)) & set(COMMANDS)
             if len(named_here) != 1 or named_here == {"sandbox"}:  # it parses its own
                 continue
             command = trueup.get_command(click.Context(trueup), *named_here)
@@ -136,7 +136,7 @@ def _options(command: click.Command) -> Iterator[list[str]]:
 
 
 def test_the_readme_shows_every_command() -> None:
-    shown = set(re.findall(r"^\| `trueup ([a-z]+)", _text("README.md"), re.MULTILINE))
+    shown = set(re.findall(r"^\| `trueup ([a-z-]+)", _text("README.md"), re.MULTILINE))
     assert shown == set(COMMANDS)
 
 

@@ -14,8 +14,10 @@ from backoffice.cli import COMMANDS, trueup
 
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 60
-PROMISED = (
-    "up receiver worker relay schedule sandbox nightly migrate import doctor demo"  # and in order
+PROMISED = (  # and in this order
+    "up receiver api worker relay schedule sandbox nightly "
+    "status events jobs adjustments findings organizations reconcile pause resume catch-up "
+    "token migrate import doctor demo"
 )
 
 

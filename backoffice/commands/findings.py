@@ -1,0 +1,85 @@
+"""`trueup findings`: drifts and anomalies that a person should see."""
+
+from typing import Any
+
+import click
+
+from backoffice.commands.operator import (
+    acting,
+    actor_of,
+    as_json_option,
+    clock,
+    filtering,
+    filters_of,
+    looking,
+    number_of,
+    page,
+    paging,
+    refused,
+    say_json,
+    tell,
+)
+from reconcile.operating import explaining, story
+from reconcile.policy.values import Refuse
+from reconcile.store import look
+from reconcile.store.findings import Finding
+from reconcile.store.look import FINDING_STATES
+
+
+@click.group()
+def findings() -> None:
+    """Find and read what is wrong; most findings close by themselves when it is gone."""
+
+
+@findings.command("list")
+@filtering(*FINDING_STATES)
+@paging
+def list_findings(limit: int, cursor: str | None, as_json: bool, **given: Any) -> None:
+    """List findings that match, the newest first. --type is their kind."""
+    with looking() as services, services.sessions() as session:
+        rows = look.findings_page(
+            session, filters_of(given), limit=limit + 1, before_id=number_of(cursor)
+        )
+    page(rows, limit, as_json, show, lambda row: str(row.id))
+
+
+def show(finding: Finding) -> tuple[str, str]:
+    """Return a finding as two lines."""
+    state = "open" if finding.closed_at is None else "closed"
+    urgent = "  URGENT" if finding.urgent and finding.closed_at is None else ""
+    return (
+        f"{finding.id}  {finding.kind}  {state}  {clock(finding.opened_at)}{urgent}",
+        f"{finding.subject}: {finding.summary}",
+    )
+
+
+@findings.command("show")
+@click.argument("finding_id", type=click.IntRange(1, 2**63 - 1))
+@as_json_option
+def show_finding(finding_id: int, as_json: bool) -> None:
+    """Tell the story of one finding, and what to do."""
+    with looking() as services:
+        found = story.of_finding(services, finding_id)
+    if found is None:
+        raise click.ClickException(f"there is no finding {finding_id}")
+    say_json(found) if as_json else tell(found)
+
+
+@findings.command("confirm-zero")
+@click.argument("subscription_id")
+@click.argument("seat_type")
+@acting
+@as_json_option
+def confirm_zero(
+    subscription_id: str, seat_type: str, by: str, because: str, as_json: bool
+) -> None:
+    """Say that a count that fell to 0 is right; the subscription is looked at again at once."""
+    actor = actor_of(by, because)
+    with looking() as services:
+        before = explaining.confirm_zero(services, subscription_id, seat_type, actor)
+    if isinstance(before, Refuse):
+        raise refused(before)
+    if as_json:
+        say_json({"subscription": subscription_id, "seat_type": seat_type, "was": before})
+    else:
+        click.echo(f"{subscription_id}: {seat_type} is 0 now, was {before}; it is looked at again")

@@ -1,0 +1,134 @@
+"""`trueup reconcile`: one decision with its inputs, or its carrying out, now and on record."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from backoffice.commands.operator import (
+    WIDTH,
+    acting,
+    actor_of,
+    as_json_option,
+    asking_stripe,
+    refused,
+    say_json,
+    wrapped,
+)
+from reconcile.adjustments.money import written
+from reconcile.operating import explaining
+from reconcile.operating.explaining import Explained
+from reconcile.policy.values import Refuse
+
+_SEATS = {
+    "seat_type": "seat type",
+    "active": "active",
+    "bought": "bought",
+    "in_stripe": "Stripe",
+    "capacity": "capacity",
+    "active_before": "before",
+    "minimum": "least",
+    "hard_cap": "cap",
+    "auto_add": "auto",
+    "auto_add_ceiling": "ceiling",
+    "problem": "problem",
+}
+
+
+@click.command()
+@click.argument("named", metavar="ORGANIZATION|SUBSCRIPTION")
+@click.option("--explain", "explains", is_flag=True, help="Show the decision; write nothing.")
+@click.option("--apply", "applies", is_flag=True, help="Do it now, and say how it ended.")
+@acting
+@as_json_option
+def reconcile(  # noqa: PLR0913, PLR0917 - the options of a command
+    named: str, explains: bool, applies: bool, by: str, because: str, as_json: bool
+) -> None:
+    """Explain or carry out the reconciliation of an organization or one subscription.
+
+    --explain shows the facts, the row of the decision table, and what a change would cost. --apply
+    needs --because, and does what the events and the night do; exit code 1 when it did not end.
+    """
+    if explains == applies:
+        raise click.UsageError("say --explain or --apply")
+    actor = actor_of(by, because) if applies else None
+    with asking_stripe() as services:
+        if actor is None:
+            _explain(explaining.explain(services, named), as_json)
+            return
+        ended = explaining.apply(services, named, actor)
+    if isinstance(ended, Refuse):
+        raise refused(ended)
+    if as_json:
+        say_json(ended)
+    else:
+        click.echo(f"{ended.id}  {ended.state}")
+        click.echo(wrapped(ended.line))
+        click.echo(f"next: trueup events show {ended.id}")
+    sys.exit(ended.state not in ("done", "superseded"))
+
+
+def _explain(found: list[Explained] | Refuse, as_json: bool) -> None:
+    if isinstance(found, Refuse):
+        raise refused(found)
+    if as_json:
+        say_json(found)
+        return
+    console = Console(width=WIDTH, highlight=False)
+    for each in found:
+        _say(each, console)
+
+
+def _say(each: Explained, console: Console) -> None:
+    click.echo(each.subject)
+    if each.trouble:
+        click.echo(wrapped(each.trouble))
+        return
+    inputs = each.inputs
+    standing = ", ".join(inputs.get("standing", []))
+    click.echo(f"    plan {inputs['plan']} ({inputs['policy']}) {standing}".rstrip())
+    if seats := inputs.get("seats"):
+        console.print(_table(seats))
+    if active := inputs.get("active"):
+        click.echo("    active: " + ", ".join(f"{n} {name}" for name, n in active.items()))
+    for line in inputs.get("holding", []):
+        click.echo(f"    {line}")
+    for name in ("in_flight", "paused", "counts_problem"):
+        if inputs.get(name):
+            click.echo(wrapped(f"{name.replace('_', ' ')}: {inputs[name]}"))
+    click.echo(wrapped(f"decision: {inputs['decision']}, row {inputs['row']}: {inputs['reason']}"))
+    for name in ("adopt", "suggest"):
+        if inputs.get(name):
+            click.echo(f"    {name}: {inputs[name]}")
+    for finding in each.findings:
+        urgent = "urgent " if finding["urgent"] else ""
+        click.echo(wrapped(f"{urgent}finding {finding['kind']}: {finding['line']}"))
+    for line in _would(each.would):
+        click.echo(wrapped(line))
+    click.echo("    nothing was written" + (": --apply does it" if "write" in each.would else ""))
+
+
+def _table(seats: list[Mapping[str, Any]]) -> Table:
+    shown = [name for name in _SEATS if any(seat.get(name) not in (None, False) for seat in seats)]
+    table = Table()
+    for name in shown:
+        table.add_column(_SEATS[name], justify="left" if name == "seat_type" else "right")
+    for seat in seats:
+        table.add_row(*("-" if seat.get(name) is None else str(seat[name]) for name in shown))
+    return table
+
+
+def _would(would: Mapping[str, Any]) -> list[str]:
+    lines = [f"{name.replace('_', ' ')}: {would[name]}"
+             for name in ("nothing", "later", "held_back", "cost") if name in would]  # fmt: skip
+    if "write" in would:
+        to = ", ".join(f"{seat_type} to {count}" for seat_type, count in would["write"].items())
+        lines.insert(0, f"would write {to}, proration {would['charged']}")
+    if "total_minor" in would:
+        currency = would["currency"]
+        total, due = would["total_minor"], would.get("amount_due_minor", 0)
+        lines.append(f"would cost {written(total, currency)}, due now {written(due, currency)}")
+    return lines
