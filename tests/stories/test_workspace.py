@@ -1,149 +1,194 @@
 """A workspace: Pro, where every member pays for a seat of their own, then Business by contract.
 
-A Pro seat is 99.00 a month, a Business seat 129.00.
+A Pro seat is 99.00 a month, a Business seat 129.00. All of it over HTTP: the host application asks
+the API, members pay on Stripe's pages, webhooks come in.
 """
 
-from reconcile.actor import Actor
-from reconcile.members import membership
-from reconcile.members.joining import Done
-from reconcile.policy.seat_change import Requester, Wanted
-from tests.support.shop import Shop
-from tests.support.story import ORGANIZATION, Story, begun, refusal
+import time
+
+from tests.support.installation import Installation
+from tests.support.story import Story, begun, refused
 
 
-def test_a_pro_workspace_from_the_first_invite_to_the_invoice(shop: Shop) -> None:
-    workspace = begun(shop, "workspace_pro")
-    workspace.enter("ann", role="admin", seat_type="pro", status="pending")
-    anns = buys_a_seat(workspace, "ann")
-    workspace.joins("ann")
+def test_a_pro_workspace_from_the_first_invite_to_the_invoice(here: Installation) -> None:
+    # Credits are live in a period of today, so the clock starts now.
+    here = here.at(int(time.time()))
+    one_person_has_nobody_to_invite(here)
+    workspace = begun(here, "lantern", "workspace_pro")
+    workspace.invite("ann", role="admin").ok()
+    workspace.accept("ann").ok()
+    anns = pays_for_a_seat(workspace, "ann")
 
     bobs = a_seat_joins_on_payment(workspace)
+    credits_pool(workspace, anns, bobs)
     a_pool_is_of_one_tier(workspace)
     the_one_admin_hands_over(workspace)
-    a_lapse_is_found_and_paid_again(workspace, anns, bobs)
+    a_lapse_is_told_and_paid_again(workspace, anns, bobs)
+    here.the_books_agree()
 
 
-def test_a_business_workspace_under_a_monthly_contract(shop: Shop) -> None:
-    shop = shop.with_plan("workspace_business", contract_kind="monthly")
-    workspace = begun(shop, "workspace_business")
-    workspace.enter("ann", role="admin", seat_type="pro")
+def test_a_business_workspace_under_a_monthly_contract(here: Installation) -> None:
+    workspace = begun(here, "summit", "workspace_business")
+    sub = workspace.subscribes({"pro": 5}, plan="workspace_business")
+    workspace.put("/contract", kind="monthly", **FIVE_SEATS).ok()
+    workspace.invite("ann", role="admin").ok()
+    workspace.joins("ann")
     for member_id in ("bob", "cy", "di", "eve"):
-        workspace.enter(member_id, seat_type="pro")
-    sub = shop.subscribe(workspace.customer, {"pro": 5}, plan="workspace_business")
-    shop.settle(sub)
+        workspace.invite(member_id, by="ann").ok()
+    workspace.invite("fay", by="ann").ok()
+    workspace.accept("fay").ok()
+    workspace.joins("bob", "cy", "di", "eve")
 
     customers_do_not_change_a_contract(workspace, sub)
     an_approved_change_starts_with_the_next_cycle(workspace, sub)
-    removals_are_the_contracts_to_allow(workspace)
+    removals_are_the_contracts_to_allow(workspace, sub)
+    here.the_books_agree()
 
 
-def buys_a_seat(workspace: Story, member_id: str, plan: str = "workspace_pro") -> str:
-    """The member completes the checkout; the seat becomes known here."""
-    bought = workspace.shop.subscribe(
-        workspace.customer, {"pro": 1}, plan=plan, **{"metadata[member_id]": member_id}
-    )
-    workspace.shop.settle(bought)
-    return bought
+FIVE_SEATS = {
+    "quantities": {"pro": 5},
+    "starts_at": "2026-04-01T00:00:00Z",
+    "ends_at": "2027-04-01T00:00:00Z",
+    "because": "order 4700",
+}
+
+
+def one_person_has_nobody_to_invite(here: Installation) -> None:
+    """Starter is for one (A1)."""
+    solo = begun(here, "solo", "workspace_starter")
+    solo.invite("sol", role="admin").ok()
+    solo.joins("sol")
+    alone = refused(solo.invite("tom", by="sol"), "individual_plan")
+    assert alone["remedies"] == ["upgrade the plan"]
+
+
+def pays_for_a_seat(workspace: Story, member_id: str) -> str:
+    """The member completes Stripe's checkout; returns the subscription."""
+    page = workspace.ask(
+        f"/members/{member_id}/checkout",
+        by=member_id,
+        success_url="https://app.example/welcome",
+        cancel_url="https://app.example/later",
+        paid_by="organization",
+    ).ok(201)
+    paid = workspace.here.sandbox.control(f"/checkout/{page['id']}/complete")
+    workspace.here.settle_down()
+    return str(paid["subscription"])
 
 
 def a_seat_joins_on_payment(workspace: Story) -> str:
     """The click alone lets nobody in (A2)."""
-    workspace.enter("bob", seat_type="pro", status="invited")
-    refused = refusal(workspace.join("bob"))
-    assert refused.message == "The seat joins when it is paid"
-    assert refused.remedies == ("complete the payment of the seat",)
-    bobs = buys_a_seat(workspace, "bob")
+    workspace.invite("bob", by="ann").ok()
+    workspace.accept("bob").ok()
+    unpaid = refused(workspace.sign_in("bob"), "payment_needed")
+    assert unpaid["detail"] == "The seat joins when it is paid"
+    assert unpaid["remedies"] == ["complete the payment of the seat"]
+    bobs = pays_for_a_seat(workspace, "bob")
     (invoice,) = workspace.shop.invoices(bobs)
     assert (invoice["total"], invoice["status"]) == (9900, "paid")
-    workspace.joins("bob")
-    assert workspace.ask_in_vain(Wanted(quantities={"pro": 2})).code == "own_seat"
+    assert workspace.member("bob") == ("member", "pro", "active")
+    assert "member.changed" in workspace.notices()
+    refused(workspace.preview(by="ann", quantities={"pro": 2}), "own_seat")
     return bobs
+
+
+def credits_pool(workspace: Story, *paid: str) -> None:
+    """Each paid seat grants once a period, whatever else is invoiced in it (A4)."""
+    grants = workspace.get("/credits/grants")["data"]
+    assert {grant["subscription_id"] for grant in grants} == set(paid)
+    before = workspace.get("/credits")["pool"]
+    assert before == sum(grant["credits"] for grant in grants) > 0
+    stripe = workspace.here.sandbox
+    for sub in paid:
+        stripe.post(
+            "/v1/invoiceitems",
+            {"customer": workspace.customer, "subscription": sub, "amount": 500, "currency": "usd"},
+        )
+        made = stripe.post("/v1/invoices", {"subscription": sub, "customer": workspace.customer})
+        stripe.post(f"/v1/invoices/{made['id']}/pay")
+    workspace.here.settle_down()
+    assert workspace.get("/credits")["pool"] == before
 
 
 def a_pool_is_of_one_tier(workspace: Story) -> None:
     """A Business seat does not join a Pro pool, although it is paid (A5)."""
-    workspace.enter("cy", seat_type="pro", status="invited")
-    buys_a_seat(workspace, "cy", plan="workspace_business")
-    assert refusal(workspace.join("cy")).code == "tier_mixed"
-    assert workspace.standing_of("cy") == ("member", "pro", "invited")
+    workspace.invite("cy", by="ann").ok()
+    workspace.subscribes({"pro": 1}, plan="workspace_business", **{"metadata[member_id]": "cy"})
+    refused(workspace.sign_in("cy"), "tier_mixed")
+    assert workspace.member("cy") == ("member", "pro", "invited")
 
 
 def the_one_admin_hands_over(workspace: Story) -> None:
-    """There is exactly one admin, before and after (A3)."""
-    services, ann = workspace.shop.services, Actor("member:ann")
-    second = membership.change_role(services, ORGANIZATION, "bob", role="admin", actor=ann)
-    assert refusal(second).message == "The plan has exactly one admin, changed in one step"
-    handed = membership.transfer_admin(services, ORGANIZATION, "ann", "bob", actor=ann)
-    assert isinstance(handed, Done)
-    assert workspace.standing_of("bob") == ("admin", "pro", "active")
-    assert workspace.standing_of("ann") == ("member", "pro", "active")
+    """There is exactly one admin, before and after, in one audited operation (A3)."""
+    refused(workspace.invite("dan", by="bob"), "not_allowed")
+    second = refused(workspace.do("role", "bob", by="ann", role="admin"), "single_admin")
+    assert second["detail"] == "The plan has exactly one admin, changed in one step"
+    workspace.ask(
+        "/transfers", by="ann", kind="admin", from_member_id="ann", to_member_id="bob"
+    ).ok()
+    assert workspace.member("bob") == ("admin", "pro", "active")
+    assert workspace.member("ann") == ("member", "pro", "active")
+    assert ("member:ann", "admin.transferred") in [entry[:2] for entry in workspace.audited()]
 
 
-def a_lapse_is_found_and_paid_again(workspace: Story, anns: str, bobs: str) -> None:
-    """Ann's seat renews and Bob's is not: he is out of the pool until he pays again (A4)."""
-    shop = workspace.shop
-    shop.sandbox.post(f"/v1/subscriptions/{bobs}", {"cancel_at_period_end": "true"})
-    renewal = workspace.renew(anns)
+def a_lapse_is_told_and_paid_again(workspace: Story, anns: str, bobs: str) -> None:
+    """Ann's seat renews and Bob's does not: he is out of the pool until he pays again (A4)."""
+    here = workspace.here
+    here.sandbox.post(f"/v1/subscriptions/{bobs}", {"cancel_at_period_end": "true"})
+    renewal = here.renew(anns)
     assert (renewal["total"], renewal["status"]) == (9900, "paid")
-    assert shop.invoices(bobs, "subscription_cycle") == []
-    shop.settle(anns)
-    shop.settle(bobs)
-    workspace.look()
-    assert shop.findings(None) == {"member_without_seat"}
-    assert shop.findings(anns) == set()
+    assert workspace.shop.invoices(bobs, "subscription_cycle") == []
+    assert "member_without_seat" in workspace.findings()
+    assert "seat.lapsed" in workspace.notices()
+    granted = [grant["subscription_id"] for grant in workspace.get("/credits/grants")["data"]]
+    assert (granted.count(anns), granted.count(bobs)) == (2, 1)
 
-    buys_a_seat(workspace, "bob")
-    workspace.look()
-    assert shop.findings(None) == set()
+    pays_for_a_seat(workspace, "bob")
+    assert "member_without_seat" not in workspace.findings()
 
 
 def customers_do_not_change_a_contract(workspace: Story, sub: str) -> None:
     """Neither by a save nor by letting one more in (A6)."""
-    refused = workspace.ask_in_vain(Wanted(quantities={"pro": 8}))
-    assert refused.message == "Seat changes are processed through your account manager"
-    workspace.enter("fay", seat_type="pro", status="pending")
-    assert refusal(workspace.join("fay")).message == (
+    asked = refused(workspace.preview(by="ann", quantities={"pro": 8}), "contract")
+    assert asked["detail"] == "Seat changes are processed through your account manager"
+    full = refused(workspace.sign_in("fay"), "contract")
+    assert full["detail"] == (
         "All Pro seats of the contract are in use; "
         "seat changes are processed through your account manager"
     )
-    unsigned = Wanted(quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER)
-    assert workspace.ask_in_vain(unsigned).code == "approval_needed"
+    assert "contract.change_needed" in workspace.notices()
     assert workspace.shop.writes(sub) == 0
 
 
 def an_approved_change_starts_with_the_next_cycle(workspace: Story, sub: str) -> None:
     """Nothing is billed now; the next invoice is of eight seats, and there is room then (A6)."""
-    shop = workspace.shop
-    wanted = Wanted(
-        quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve Moss, order 4711"
-    )
-    seen = workspace.ask(wanted)
-    assert seen.quote.words == (
-        "Change: +3 Pro seats. New plan total: USD 1,032.00/month (+USD 387.00/month). "
-        "It takes effect on 01 May 2026; nothing is billed now."
-    )
-    assert (seen.quote.total_minor, seen.quote.due_now_minor, seen.quote.charged_now) == (
-        0,
-        0,
-        False,
-    )
-    done = workspace.save(seen)
-    assert done.at_renewal is not None
-    assert "approved: Eve Moss, order 4711" in done.line
-    shop.settle(sub)
+    here, shop = workspace.here, workspace.shop
+    order = "Eve Moss, order 4711"
+    seen = workspace.ask("/contract/changes/preview", quantities={"pro": 8}, because=order).ok()
+    assert (seen["total_minor"], seen["due_now_minor"], seen["charged_now"]) == (0, 0, False)
+    assert seen["words"].endswith("It takes effect on 01 May 2026; nothing is billed now.")
+    workspace.ask("/contract/changes", preview_id=seen["id"], because=order).ok()
     assert shop.quantities(sub) == {"pro": 5}
-    assert refusal(workspace.join("fay")).code == "contract"
+    refused(workspace.sign_in("fay"), "contract")
 
-    workspace.advance(workspace.period_end(sub) - 1800)
-    shop.settle(sub)
-    renewal = workspace.renew(sub)
+    here.advance(here.period_end(sub) - 1800)
+    here.look(sub)
+    renewal = here.renew(sub)
     assert (renewal["total"], renewal["status"]) == (8 * 12900, "paid")
     assert shop.invoices(sub, "subscription_update") == []
-    workspace.joins("fay")
+    workspace.sign_in("fay").ok(200)
 
 
-def removals_are_the_contracts_to_allow(workspace: Story) -> None:
-    """This one does not allow them, whoever approves (A7)."""
-    fewer = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve Moss")
-    refused = workspace.ask_in_vain(fewer)
-    assert refused.code == "contract_removal"
+def removals_are_the_contracts_to_allow(workspace: Story, sub: str) -> None:
+    """Only with the account manager's recorded decision (A7)."""
+    workspace.do("remove", "fay", by="ann").ok()
+    fewer = {"quantities": {"pro": 7}, "because": "Eve Moss, order 4712"}
+    refused(workspace.ask("/contract/changes/preview", **fewer), "contract_removal")
+    assert workspace.shop.quantities(sub) == {"pro": 8}
+
+    decided = {"allowed": True, "because": "agreed on the phone, order 4712"}
+    workspace.put(
+        "/contract", kind="monthly", removals=decided, **FIVE_SEATS | {"quantities": {"pro": 8}}
+    ).ok()
+    workspace.ask("/contract/changes/preview", **fewer).ok()
+    assert workspace.get("/contract")["removals"]["allowed"] is True

@@ -1,149 +1,160 @@
-"""What a story tells of one organization: who is invited and joins, what is saved, how time passes.
+"""What a story tells of one organization, in the words of its host application.
 
-People's doors are the service's own functions; time is a test clock in the sandbox.
+Everything is asked of the API; customers buy and time passes in Stripe.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
-
-from reconcile.actor import Actor
-from reconcile.adjustments import seat_change
-from reconcile.adjustments.seat_change import Applied, Preview
-from reconcile.members.activation import activate
-from reconcile.members.inviting import invite
-from reconcile.members.joining import Done, Outcome
-from reconcile.policy.seat_change import Wanted
-from reconcile.policy.values import Refuse
-from reconcile.settling.course import Settled
-from reconcile.settling.organizations import settle_organization
-from reconcile.store import roster
-from reconcile.tables import organizations
-from tests.support.roster import add_member
+from tests.support.api import Reply
+from tests.support.installation import Installation
 from tests.support.shop import Shop
-
-HOUR_S = 3600
-DAY_S = 24 * HOUR_S
-# Noon of the first of April 2026: a period of thirty days, half of it is fifteen.
-START = 1_775_044_800
-ORGANIZATION = "org_1"
-HOST = Actor("token:host")
 
 
 @dataclass(frozen=True)
 class Story:
-    """One organization, its customer on a test clock of its own."""
+    """One organization, and its customer on the installation's clock."""
 
-    shop: Shop
-    clock: str
+    here: Installation
+    id: str
     customer: str
 
-    def invite(self, member_id: str, *, role: str = "member", seat_type: str | None) -> None:
-        """Send an invite, which has to be allowed."""
-        asked = invite(
-            self.shop.services,
-            ORGANIZATION,
-            member_id,
-            role=role,
-            seat_type=seat_type,
-            actor=HOST,
-        )
-        assert isinstance(asked, Done), asked
+    @property
+    def shop(self) -> Shop:
+        """Stripe's side of it."""
+        return self.here.shop
 
-    def enter(
+    def get(self, path: str = "", **query: Any) -> Reply:
+        """Read something of the organization."""
+        return self.here.api.get(f"/organizations/{self.id}{path}", **query).ok(200)
+
+    def ask(self, path: str, *, by: str | None = None, **body: Any) -> Reply:
+        """Ask for something, as a member (`by`) or as the host application itself."""
+        asked = f"/organizations/{self.id}{path}"
+        self.here.settle_down()
+        return self.here.api.post(asked, body | ({"acting_member_id": by} if by else {}))
+
+    def put(self, path: str, *, by: str | None = None, **body: Any) -> Reply:
+        """Set something."""
+        self.here.settle_down()
+        named = {"acting_member_id": by} if by else {}
+        return self.here.api.put(f"/organizations/{self.id}{path}", **body, **named)
+
+    def change(self, **values: Any) -> None:
+        """The host application says something new of the organization: its plan, its trial."""
+        self.here.api.patch(f"/organizations/{self.id}", **values).ok(200)
+        self.here.settle_down()
+
+    def uses(self, month: str, **usage: Any) -> None:
+        """The host application tells what was sold in a month."""
+        self.put(f"/usage/{month}", **usage).ok()
+        self.here.settle_down()
+
+    def invite(
         self,
         member_id: str,
         *,
         role: str = "member",
-        seat_type: str | None,
-        status: str = "active",
-    ) -> None:
-        """The host application's export has this member."""
-        with self.shop.services.sessions.begin() as session:
-            add_member(
-                session, ORGANIZATION, member_id, role=role, seat_type=seat_type, status=status
-            )
+        seat_type: str | None = None,
+        by: str | None = None,
+    ) -> Reply:
+        """A member is invited."""
+        return self.ask("/members", by=by, id=member_id, role=role, seat_type=seat_type)
 
-    def join(self, member_id: str) -> Outcome:
-        """The member accepts and signs in."""
-        return activate(self.shop.services, ORGANIZATION, member_id, actor=HOST)
+    def accept(self, member_id: str) -> Reply:
+        """The invitee clicks the link."""
+        return self.ask(f"/members/{member_id}/accept", by=member_id)
+
+    def sign_in(self, member_id: str) -> Reply:
+        """The member's first login."""
+        return self.ask(f"/members/{member_id}/activate", by=member_id)
 
     def joins(self, *member_ids: str) -> None:
-        """They accept and are let in."""
+        """They accept, sign in and are let in."""
         for member_id in member_ids:
-            outcome = self.join(member_id)
-            assert isinstance(outcome, Done), outcome
+            self.accept(member_id).ok()
+            self.sign_in(member_id).ok(200)
 
-    def standing_of(self, member_id: str) -> tuple[str, str | None, str]:
+    def do(self, deed: str, member_id: str, *, by: str | None = None, **body: Any) -> Reply:
+        """Something is done to a member: block, unblock, remove, revoke, ..."""
+        return self.ask(f"/members/{member_id}/{deed}", by=by, **body)
+
+    def member(self, member_id: str) -> tuple[str, str | None, str]:
         """The member's role, seat type and status."""
-        with self.shop.services.sessions() as session:
-            found = roster.member(session, ORGANIZATION, member_id)
-            assert found is not None
-            return found.role, found.seat_type, found.status
+        found = self.get(f"/members/{member_id}")
+        return found["role"], found["seat_type"], found["status"]
 
-    def active(self, seat_type: str) -> int:
-        """How many active members hold the seat type."""
-        with self.shop.services.sessions() as session:
-            return self.shop.services.roster.counts(session, ORGANIZATION).of(seat_type) or 0
+    def seats(self, seat_type: str) -> dict[str, Any]:
+        """One seat type of the organization: bought, active, free, limits."""
+        (found,) = (s for s in self.get()["seats"] if s["seat_type"] == seat_type)
+        return dict(found)
 
-    def ask(self, wanted: Wanted) -> Preview:
-        """Look at what a save would do; there is a preview."""
-        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor=HOST)
-        assert isinstance(found, Preview), found
-        return found
+    def preview(self, *, by: str = "ada", **wanted: Any) -> Reply:
+        """Look at what a save would do and cost."""
+        return self.ask("/seat-changes/preview", by=by, **wanted)
 
-    def ask_in_vain(self, wanted: Wanted) -> Refuse:
-        """Look at what a save would do; it is refused."""
-        found = seat_change.preview(self.shop.services, ORGANIZATION, wanted, actor=HOST)
-        return refusal(found)
-
-    def save(self, seen: Preview) -> Applied:
+    def save(self, seen: Reply, *, by: str = "ada") -> Reply:
         """Confirm what was previewed."""
-        done = seat_change.apply(self.shop.services, ORGANIZATION, seen.id, actor=HOST)
-        assert isinstance(done, Applied), done
-        return done
+        return self.ask("/seat-changes", by=by, preview_id=seen["id"]).ok()
 
-    def change(self, **columns: Any) -> None:
-        """The host application says something new of the organization: its plan, its trial."""
-        with self.shop.services.sessions.begin() as session:
-            session.execute(
-                update(organizations).where(organizations.c.id == ORGANIZATION).values(columns)
-            )
+    def listed(self, noun: str, **query: Any) -> list[dict[str, Any]]:
+        """What there is of the organization, newest first: `adjustments`, `notices`, ..."""
+        self.here.settle_down()
+        found = self.here.api.get(f"/{noun}", organization_id=self.id, limit=100, **query)
+        return list(found.ok(200)["data"])
 
-    def look(self) -> Settled:
-        """A worker looks at the organization as a whole."""
-        return settle_organization(self.shop.services, ORGANIZATION, trigger="story")
+    def findings(self) -> set[str]:
+        """The kinds of what is open."""
+        return {one["kind"] for one in self.listed("findings", state="open")}
 
-    def advance(self, to: int) -> None:
-        """Let time pass in Stripe."""
-        path = f"/v1/test_helpers/test_clocks/{self.clock}/advance"
-        self.shop.sandbox.post(path, {"frozen_time": to})
+    def notices(self) -> list[str]:
+        """The types of what the host was told, oldest first."""
+        return [one["type"] for one in reversed(self.listed("notices"))]
 
-    def wait(self, seconds: int) -> None:
-        """Let so much time pass in Stripe."""
-        clock = self.shop.sandbox.get(f"/v1/test_helpers/test_clocks/{self.clock}")
-        self.advance(int(clock["frozen_time"]) + seconds)
+    def audited(self) -> list[tuple[str, str, str]]:
+        """Who did what to whom, oldest first."""
+        entries = reversed(self.listed("audit"))
+        return [(one["actor"], one["action"], one["subject"]) for one in entries]
 
-    def period_end(self, subscription_id: str) -> int:
-        """When the current period of the subscription ends."""
-        found = self.shop.sandbox.get(f"/v1/subscriptions/{subscription_id}")
-        return int(found["items"]["data"][0]["current_period_end"])
+    def subscribes(self, quantities: dict[str, int], *, plan: str, **more: Any) -> str:
+        """The customer buys in Stripe; returns when the webhooks were worked off."""
+        bought = self.shop.subscribe(
+            self.customer, quantities, plan=plan, organization_id=self.id, **more
+        )
+        self.here.settle_down()
+        return bought
 
-    def renew(self, subscription_id: str) -> dict[str, Any]:
-        """Let the period end and its invoice be charged, an hour later; returns the invoice."""
-        self.advance(self.period_end(subscription_id) + 2 * HOUR_S)
-        return self.shop.invoices(subscription_id, "subscription_cycle")[-1]
-
-
-def begun(shop: Shop, plan: str) -> Story:
-    """An organization without members, and a customer with a good card."""
-    made = shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": START})
-    clock = str(made["id"])
-    return Story(shop, clock, shop.organization(ORGANIZATION, plan=plan, test_clock=clock))
+    def totals(self, subscription_id: str) -> list[int]:
+        """What each change of seats was invoiced, oldest first."""
+        invoices = self.shop.invoices(subscription_id, "subscription_update")
+        return [invoice["total"] for invoice in invoices]
 
 
-def refusal(outcome: object) -> Refuse:
-    """The outcome, which has to be a refusal."""
-    assert isinstance(outcome, Refuse), outcome
-    return outcome
+def begun(here: Installation, organization_id: str, plan: str, *, trial: bool = False) -> Story:
+    """The host application makes the organization; its customer has a good card."""
+    card = "pm_card_visa"
+    customer = here.sandbox.post(
+        "/v1/customers",
+        {
+            "payment_method": card,
+            "invoice_settings[default_payment_method]": card,
+            "test_clock": here.clock,
+        },
+    )
+    here.api.post(
+        "/organizations",
+        id=organization_id,
+        name=organization_id.title(),
+        plan=plan,
+        stripe_customer_id=customer["id"],
+        trial=trial,
+    ).ok(201)
+    return Story(here, organization_id, str(customer["id"]))
+
+
+def refused(reply: Reply, code: str) -> Reply:
+    """The reply, which has to be a refusal of this code, with ways out."""
+    assert reply.status in (402, 403, 409), f"{reply.status} {reply.text}"
+    assert reply["code"] == code, reply.text
+    assert reply["remedies"], reply.text
+    return reply
