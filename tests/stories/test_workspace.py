@@ -5,6 +5,7 @@ the API, members pay on Stripe's pages, webhooks come in.
 """
 
 import time
+from typing import Any
 
 from tests.support.installation import Installation
 from tests.support.story import Story, begun, refused
@@ -45,7 +46,7 @@ def test_a_business_workspace_under_a_monthly_contract(here: Installation) -> No
     here.the_books_agree()
 
 
-FIVE_SEATS = {
+FIVE_SEATS: dict[str, Any] = {
     "quantities": {"pro": 5},
     "starts_at": "2026-04-01T00:00:00Z",
     "ends_at": "2027-04-01T00:00:00Z",
@@ -182,7 +183,7 @@ def an_approved_change_starts_with_the_next_cycle(workspace: Story, sub: str) ->
 def removals_are_the_contracts_to_allow(workspace: Story, sub: str) -> None:
     """Only with the account manager's recorded decision (A7)."""
     workspace.do("remove", "fay", by="ann").ok()
-    fewer = {"quantities": {"pro": 7}, "because": "Eve Moss, order 4712"}
+    fewer: dict[str, Any] = {"quantities": {"pro": 7}, "because": "Eve Moss, order 4712"}
     refused(workspace.ask("/contract/changes/preview", **fewer), "contract_removal")
     assert workspace.shop.quantities(sub) == {"pro": 8}
 
