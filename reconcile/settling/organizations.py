@@ -23,7 +23,7 @@ from reconcile.store.work import ClaimedEvent
 
 # Of an organization with many subscriptions, so many decisions are kept with their facts.
 MOST_DECISIONS = 20
-# After an import that took most members out, the night looks at the rest of their seats.
+# After more changes at once, an import say, the night looks at the rest of the own seats.
 MOST_SUSPECTS = 100
 
 
@@ -40,8 +40,8 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
 
     Where every member pays for a seat of their own, only the seats of the `members` whom the
     trigger names: nothing is written to the others, they tell of themselves, and a thousand of
-    them would not be read in one job. Without a name (an import), those seats that do not fit the
-    roster.
+    them would not be read in one job. Without a name (an import), or with many, those seats that do
+    not fit the roster.
 
     One failure does not keep the others from being settled; the first is raised at the end.
     Raises OrganizationMissing when it was never imported.
@@ -55,7 +55,7 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
         ids = _ids_of_customer(services, organization.stripe_customer_id)
     elif not _own_seats(services, organization):
         ids = [held.id for held in known]
-    elif members is not None:
+    elif members is not None and len(members) <= MOST_SUSPECTS:
         ids = [held.id for held in known if held.member_id in members]
     else:
         ids = _suspects(services, organization_id, known)
