@@ -175,6 +175,8 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             unknown = own_findings.unknown_customer(subscription)
             course.count(findings.observe(session, scope, unknown, at=at, opened_by=course.trigger))
         else:
+            # Adopting fewer seats is a reduction: nobody may be let in on the ones there were.
+            roster.lock_organization(session, organization.id)
             before = subscriptions.held(session, subscription.id)
             recorded = facts.record(session, services, seen, organization)
             own_seats.follow_payment(session, course, organization, before)

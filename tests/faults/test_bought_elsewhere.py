@@ -1,5 +1,8 @@
 """Somebody buys seats in Stripe's dashboard at the moment in which members need them."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from reconcile.actor import Actor
 from reconcile.members.activation import activate
 from reconcile.members.joining import Done
@@ -29,3 +32,24 @@ def test_a_seat_that_stripe_has_already_is_not_bought_again(shop: Shop) -> None:
     assert [(c.from_quantity, c.to_quantity) for c in bought.changes] == [(3, 4)]
     assert shop.findings(sub) == {"stripe_quantity_changed"}
     assert shop.seats(sub)["voice"].quantity == 4
+
+
+def test_seats_are_not_taken_over_while_a_member_is_let_in(shop: Shop) -> None:
+    """B5: a dashboard's lowering is adopted under the lock that activations take.
+
+    Adopted from a count that was read a moment before a third member joined, it would leave three
+    on two seats for good, since Stripe and our record would agree.
+    """
+    sub = shop.subscribe(shop.organization(voice=2), {"voice": 3})
+    shop.settle(sub)
+    shop.edit(sub, "voice", 2)
+    with ThreadPoolExecutor(1) as beside:
+        with shop.services.sessions.begin() as session:
+            roster.lock_organization(session, "org_1")
+            add_member(session, "org_1", "ann")
+            settled = beside.submit(shop.settle, sub)
+            time.sleep(1)
+            assert not settled.done()
+        settled.result()
+    assert shop.quantities(sub) == {"voice": 3}
+    assert len(shop.adjustments(sub)) == 1

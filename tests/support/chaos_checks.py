@@ -162,8 +162,11 @@ def _findings(services: Services, people: People) -> Iterator[str]:
 
 
 def _has_lines_of_others(adjustment: Any, invoice: dict[str, Any]) -> bool:
+    """Return whether a person's change is on the invoice, or was on its preview."""
     ours = int(adjustment.proration_date.timestamp())
-    return any(line["period"]["start"] != ours for line in invoice["lines"]["data"])
+    billed = [line["period"]["start"] for line in invoice["lines"]["data"]]
+    shown = [line["period_start"] for line in adjustment.preview["lines"]]
+    return any(start != ours for start in (*billed, *shown))
 
 
 def _unfinished(services: Services) -> Iterator[str]:
