@@ -124,7 +124,7 @@ class StripeInvoice:
     amount_paid_minor: int
     lines: tuple[InvoiceLine, ...]
     lines_complete: bool = True
-    discounted: bool = False  # a discount is in force, whether it shows or is folded into lines
+    discounted: bool = False  # a discount is on it or on one of its lines
 
 
 # The trace an update leaves: written to the subscription's metadata in the same call as the
@@ -207,7 +207,7 @@ def _subscription(raw: Json) -> StripeSubscription:
         trial_end=moment(raw.get("trial_end")),
         period_start=first.period_start if first else None,
         period_end=first.period_end if first else None,
-        discounted=bool(raw.get("discounts")),
+        discounted=any(one.get("discounts") for one in (raw, *embedded["data"])),
         taxed=_is_taxed(raw),
     )
 

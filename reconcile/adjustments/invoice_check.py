@@ -29,7 +29,9 @@ _CLOCKS_DIFFER = timedelta(days=1)
 _KINDS = (FindingKind.INVOICE_DIFFERS_FROM_PREVIEW, FindingKind.INVOICE_DIFFERS_FROM_MODEL)
 
 
-def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
+def with_preview(
+    intent: Intent, subscription: StripeSubscription, preview: StripeInvoice
+) -> Intent:
     """Return the intent with Stripe's preview, reduced to money.
 
     A change that waits for the next invoice is previewed with all of that invoice; only its own
@@ -60,7 +62,7 @@ def with_preview(intent: Intent, preview: StripeInvoice) -> Intent:
             "starting_balance_minor": preview.starting_balance_minor,
             "amount_due_minor": preview.amount_due_minor if charges_now else 0,
             "whole": whole,
-            "discounted": preview.discounted,
+            "discounted": subscription.discounted or preview.discounted,
             "lines": [_as_json(line) for line in lines],
         },
     )

@@ -78,7 +78,7 @@ def prepare(  # noqa: PLR0913 - one change, all by name
     if not charges:
         return intent
     preview = services.stripe.preview(subscription.id, update_of(intent))
-    return invoice_check.with_preview(intent, preview)
+    return invoice_check.with_preview(intent, subscription, preview)
 
 
 def proration_date(services: Services, subscription: StripeSubscription) -> datetime:
