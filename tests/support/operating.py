@@ -1,0 +1,80 @@
+"""What tests of on-call's functions share: workers of this process, and what they left."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from reconcile.actor import Actor
+from reconcile.services import Services
+from reconcile.settling.work import work_off
+from reconcile.store import work as store
+from reconcile.tables import audit_trail, events
+from tests.support.inbox import an_event
+
+KIM = Actor("cli:kim", because="the cause is gone")
+
+
+def work_all(services: Services, *, threads: int = 1, rounds: int = 200) -> None:
+    """Work off everything that is due, as a relay and so many workers would, until nothing is."""
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            with services.sessions.begin() as session:
+                due = store.take_due(session, limit=100, lease=timedelta(seconds=20))
+            if not due:
+                return
+            list(pool.map(lambda each: work_off(services, each.work_key), due))
+
+
+@contextmanager
+def working(services: Services) -> Iterator[None]:
+    """Workers in the background, until the block ends."""
+    stopping = threading.Event()
+
+    def work() -> None:
+        while not stopping.wait(0.05):
+            work_all(services, threads=2)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def put(services: Services, **values: Any) -> str:
+    """Put an event into the inbox."""
+    with services.sessions.begin() as session:
+        return an_event(session, **values)
+
+
+def dead(services: Services, fingerprint: str = "Boom@work.settle", **values: Any) -> str:
+    """Put a dead letter into the inbox."""
+    values = {
+        "state": "dead",
+        "attempts": 12,
+        "error_class": "permanent",
+        "error_fingerprint": fingerprint,
+        "reason": "boom",
+        "due_at": None,
+    } | values
+    return put(services, **values)
+
+
+def rows(services: Services) -> dict[str, Any]:
+    """Every inbox row by id."""
+    with services.sessions() as session:
+        return {row.id: row for row in session.execute(select(events))}
+
+
+def audited(services: Services, action: str) -> list[Any]:
+    """The audit entries of an action, the oldest first."""
+    wanted = select(audit_trail).where(audit_trail.c.action == action).order_by(audit_trail.c.id)
+    with services.sessions() as session:
+        return list(session.execute(wanted))
