@@ -18,7 +18,7 @@ from reconcile.policy.values import (
     Standing,
 )
 from reconcile.services import Services
-from reconcile.store import adjustments, findings, subscriptions
+from reconcile.store import adjustments, findings, reviews, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.findings import Scope
 from reconcile.store.roster import Member, Organization
@@ -60,6 +60,7 @@ def room_for(  # noqa: PLR0913 - one question, all by name
         frees=frees,
         active=active.get(takes) if active is not None and takes else None,
         organization_in_trial=organization.trial,
+        restricted=reviews.is_restricted(session, organization.id),
         may_raise=may_raise,
     )
     if takes is None:
