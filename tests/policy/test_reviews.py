@@ -47,6 +47,7 @@ def step_at(
     ],
 )
 def test_reminders_then_the_restriction(day: float, reminders: int, step: Step) -> None:
+    """C8."""
     assert step_at(day, reminders=reminders) == step
 
 
@@ -61,6 +62,7 @@ def test_a_jump_over_everything_restricts_without_a_word_about_days() -> None:
 
 @pytest.mark.parametrize("day", [0, 16, 29, 30, 400])
 def test_the_count_that_is_back_closes_it_at_any_time(day: float) -> None:
+    """C8."""
     assert step_at(day, over=False) == Close()
     assert step_at(day, over=False, restricted=True) == Close()
 

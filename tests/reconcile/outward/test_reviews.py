@@ -103,6 +103,7 @@ def story(services: Services) -> Story:
 
 
 def test_one_review_opens_and_the_owner_is_told(story: Story) -> None:
+    """C8."""
     story.look()
     story.look()
     review = story.review()
