@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := backoffice bench migrations reconcile sandbox tests webhooks worker
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: demo test check format chaos bench-ingest bench-jobs bench-nightly clean
+.PHONY: demo test check format chaos rules bench-ingest bench-jobs bench-nightly clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/trueup demo
@@ -27,6 +27,10 @@ format: $(VENV)/.dev
 # Fresh seeds for as long as asked; SEED=n plays one again, and says what it finds.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.support.chaos $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),30))
+
+# Breaks every rule once, in a copy, and sees its tests fail; RULES="A1 B5" for some of them.
+rules: $(VENV)/.dev
+	$(BIN)/python -m tests.support.breaking $(RULES)
 
 bench-ingest bench-jobs bench-nightly: $(VENV)/.dev
 	$(BIN)/python -m bench.$(patsubst bench-%,%,$@)
