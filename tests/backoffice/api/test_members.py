@@ -1,5 +1,7 @@
 """Members, transfers and Auto-Add over the API: what a host application does, and is told."""
 
+from typing import Any
+
 import pytest
 
 from reconcile.settling.work import work_off
@@ -138,7 +140,7 @@ def test_auto_add_is_the_admins_and_buys_as_members_activate(
 ) -> None:
     """B15."""
     members_only = api.with_token(a_token(shop.services, "read", "members"))
-    on = {"enabled": True, "ceiling_quantity": 4}
+    on: dict[str, Any] = {"enabled": True, "ceiling_quantity": 4}
     members_only.put(f"{AT}/auto-add/voice", **on).problem(403, "scope_missing")
     api.put(f"{AT}/auto-add/voice", **on, acting_member_id="bo").problem(403, "not_allowed")
     assert api.put(f"{AT}/auto-add/voice", **on).ok()["ceiling_quantity"] == 4
