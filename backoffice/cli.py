@@ -87,6 +87,9 @@ class Subcommands(click.Group):
         """Run the subcommand; errors that a person can act on lose their traceback."""
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = scrub.words(error.message)  # it may quote what was typed
+            raise
         except Exception as error:
             sentence = import_module("backoffice.commands.explain").explain(error)
             if sentence is None:

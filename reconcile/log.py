@@ -76,8 +76,13 @@ def about(**ids: object) -> Iterator[None]:
 
 
 def learned(**ids: str | None) -> None:
-    """Let the lines that follow, until the end of `about`, carry these as well."""
+    """Let the lines that follow, until the end of `about`, carry these as well.
+
+    Outside of it nothing would end them, so nothing is kept.
+    """
     assert set(ids) <= set(_LEARNED), ids
+    if _LEARNED[0] not in structlog.contextvars.get_contextvars():
+        return
     structlog.contextvars.bind_contextvars(**{name: value for name, value in ids.items() if value})
 
 

@@ -110,7 +110,7 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bwhsec_[\w+/=-]+"), f"whsec_{MASK}"),
     (re.compile(r"\b([srp]k)_(live|test)_\w+"), rf"\1_\2_{MASK}"),
     (re.compile(r"_secret_\w+"), f"_secret_{MASK}"),
-    (re.compile(r"\b(tru_tok|trueup|tok)_[A-Za-z0-9]+[._][\w.-]{16,}"), rf"\1_{MASK}"),
+    (re.compile(r"\btrueup_([0-9a-f]{16})_[0-9a-f]{16,}"), rf"trueup_\1_{MASK}"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"\bv[01]=[0-9a-fA-F]{32,}"), f"v1={MASK}"),
     (re.compile(r"\bv1,[\w+/=]{32,}"), f"v1,{MASK}"),

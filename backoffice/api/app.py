@@ -205,7 +205,7 @@ def _tell(answer: Response) -> Response:
             route=route,
             status=answer.status_code,
             code=_code_of(answer),
-            token=token.id if token else None,
+            token_id=token.id if token else None,
             organization=(request.view_args or {}).get("organization_id"),
             ms=round(seconds * 1000),
         )

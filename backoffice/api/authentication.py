@@ -82,7 +82,7 @@ class Gate:
     def _turn_away(self, request: Request, presented: Presented) -> Response:
         address = request.remote_addr or "unknown"
         structlog.get_logger().warning(
-            "authentication failed", address=address, token=presented.token_id
+            "authentication failed", client=address, token_id=presented.token_id
         )
         if self._failures.count(address, presented.token_id):
             return problem(

@@ -1,6 +1,8 @@
 """One line an outcome, in the form the settings ask for, whoever writes it."""
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import orjson
@@ -8,7 +10,7 @@ import pytest
 import rq  # noqa: F401 - it gives its worker's logger a level of its own
 import structlog
 
-from reconcile.log import configure
+from reconcile.log import about, configure, learned
 from reconcile.settings import Settings
 
 
@@ -16,8 +18,9 @@ from reconcile.settings import Settings
 def _put_back() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    before = structlog.get_config()
+    before, hook, in_threads = structlog.get_config(), sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hook, in_threads
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**before)
@@ -77,3 +80,35 @@ def test_a_console_gets_text(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().err
     assert "worked off" in text
     assert not text.startswith("{")
+
+
+def test_what_was_learned_of_one_thing_is_not_told_of_the_next(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(Settings())
+    with about(event_id="evt_1"):
+        learned(adjustment="adj_1", stripe_request_id="req_1")
+        structlog.get_logger().info("first")
+    with about(event_id="evt_2"):
+        structlog.get_logger().info("second")
+    first, second = lines(capsys)
+    assert (first["adjustment"], first["stripe_request_id"]) == ("adj_1", "req_1")
+    assert not {"adjustment", "stripe_request_id"} & set(second)
+
+
+def test_no_secret_and_nobody_comes_out_whoever_writes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for form in ("json", "console"):
+        configure(Settings(log_format=form))
+        structlog.get_logger().info("told", body={"email": "ann@example.com"}, key="sk_test_12345")
+        logging.getLogger("library").warning("url %s", "redis://:hunter2@queue:6379/0")
+        try:
+            int("Authorization: Bearer abcdefghijkl")
+        except ValueError:
+            structlog.get_logger().exception("failed")
+        text = capsys.readouterr().err
+        assert "told" in text
+        assert "ValueError" in text
+        for hidden in ("ann@", "12345", "hunter2", "abcdefghijkl"):
+            assert hidden not in text

@@ -17,6 +17,7 @@ SAID = [
     ("amex 3782-822463-10005", "822463"),
     ("https://api.stripe.com?api_key=sk_live_51HverySecret", "51HverySecret"),
     ("No such key: rk_test_51Habc", "51Habc"),
+    ("token trueup_0123456789abcdef_" + "5ec7e7" * 10, "5ec7e7"),
     ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8G"),
     ("client secret pi_3Mt_secret_YrKJUKribcBjcG8HVhfZluoGH", "YrKJUKri"),
     ("{'Authorization': 'Bearer abcdefghijkl'}", "abcdefghijkl"),

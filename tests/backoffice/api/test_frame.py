@@ -137,7 +137,7 @@ def test_one_line_is_logged_for_each_request(api: Client, logs: list[Any]) -> No
     assert line["route"] == "/v1/organizations/<organization_id>"
     assert (line["status"], line["code"]) == (404, "not_found")
     assert (line["method"], line["organization"]) == ("GET", "org_9")
-    assert line["token"].startswith("tok_")
+    assert line["token_id"].startswith("tok_")
 
 
 def test_lists_are_paged_to_the_end(api: Client, shop: Shop) -> None:
