@@ -5,7 +5,7 @@ before the invoice is charged, so the invoice itself is asked for, once a seat a
 granted is paid. However often that is seen, by whatever event, the ledger has one row for it.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from reconcile.store import own_seats, roster, subscriptions
 from reconcile.store.subscriptions import Held
 from reconcile.stripe_shapes import StripeInvoice, StripeSubscription
 
-PAID = "paid"
+PAID, VOID = "paid", "void"
 _A_DAY = timedelta(days=1)
 
 
@@ -32,9 +32,12 @@ def grant_if_paid(
     """
     with services.sessions() as session:
         owed = _owed(session, services, subscription)
-    if owed is None or not _is_paid(services, subscription, owed[2]):
+    if owed is None:
         return None
     held, seat_type, grant = owed
+    paid_from = _paid_from(services, subscription, grant)
+    if paid_from is None:
+        return None
     with services.sessions.begin() as session:
         granted = store.grant(
             session,
@@ -43,28 +46,41 @@ def grant_if_paid(
             member_id=held.member_id,
             seat_type=seat_type,
             credits=grant.credits,
-            period_start=grant.period_start,
+            period_start=paid_from,
             period_end=grant.period_end,
             granted_by=trigger,
         )
     return f"{grant.credits} credits until {grant.period_end.date()}" if granted else None
 
 
-def _is_paid(services: Services, subscription: StripeSubscription, grant: Grant) -> bool:
-    """Return whether the invoice of the period is paid: the latest, or one before it."""
+def _paid_from(
+    services: Services, subscription: StripeSubscription, grant: Grant
+) -> datetime | None:
+    """Return from when on the seat is paid until the period's end; None: it is not.
+
+    That is the period's start; where the interval was switched in the middle, the time of that.
+    """
     if subscription.latest_invoice_id is None:
-        return False
+        return None
     latest = services.stripe.invoice(subscription.latest_invoice_id)
-    if _is_of_period(latest, grant):
-        return latest.status == PAID
-    # The latest is of a change in the middle of the period, or of the one before.
-    others = services.stripe.invoices_of(subscription.id, since=grant.period_start - _A_DAY)
-    return any(each.status == PAID and _is_of_period(each, grant) for each in others)
+    if grant.period_start in _starts(latest, grant):
+        return grant.period_start if latest.status == PAID else None
+    # The latest is of a change in the middle of the period, or of something else altogether.
+    since = grant.period_start - _A_DAY
+    invoices = services.stripe.invoices_of(subscription.id, since=since)
+    billing = [each for each in invoices if each.status != VOID and _starts(each, grant)]
+    if not billing or any(each.status != PAID for each in billing):
+        return None
+    return min(start for each in billing for start in _starts(each, grant))
 
 
-def _is_of_period(invoice: StripeInvoice, grant: Grant) -> bool:
-    period = (grant.period_start, grant.period_end)
-    return any((line.period_start, line.period_end) == period for line in invoice.lines)
+def _starts(invoice: StripeInvoice, grant: Grant) -> list[datetime]:
+    """Return when the invoice's lines that last until the period's end begin; credits are none."""
+    return [
+        line.period_start
+        for line in invoice.lines
+        if line.period_end == grant.period_end and line.amount_minor >= 0
+    ]
 
 
 def _owed(
@@ -96,6 +112,6 @@ def _owed(
                 period_end=item.period_end,
             )
         )
-        if grant and not store.has_grant(session, held.id, grant.period_start):
+        if grant and not store.has_grant(session, held.id, grant.period_end):
             return held, price.seat_type, grant
     return None

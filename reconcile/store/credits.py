@@ -26,12 +26,15 @@ class Granted:
     granted_at: datetime
 
 
-def has_grant(session: Session, subscription_id: str, period_start: datetime) -> bool:
-    """Return whether the seat has its grant of the period."""
+def has_grant(session: Session, subscription_id: str, period_end: datetime) -> bool:
+    """Return whether the seat has its grant of the period that ends then.
+
+    By its end: a switch of the interval leaves the start of a period and moves its end.
+    """
     found = session.execute(
         select(credit_grants.c.id).where(
             credit_grants.c.subscription_id == subscription_id,
-            credit_grants.c.period_start == period_start,
+            credit_grants.c.period_end == period_end,
         )
     )
     return found.first() is not None
@@ -51,7 +54,7 @@ def grant(  # noqa: PLR0913 - one row, all by name
 ) -> bool:
     """Write the grant of a seat's period; False when it is there already.
 
-    A period that Stripe ended early (the interval was switched) ends its grant with it.
+    What was granted before ends where this begins: the interval was switched in the middle.
     """
     added = session.execute(
         insert(credit_grants)

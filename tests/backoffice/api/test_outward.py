@@ -1,6 +1,7 @@
 """Notices, reviews, usage and credits over the API."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
