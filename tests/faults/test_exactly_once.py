@@ -89,7 +89,8 @@ def assert_charged_exactly_once(shop: Shop, sub: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crash_point", "sent_before"), [("after_intent", 0), ("after_call", 1), ("after_outcome", 1)]
+    ("crash_point", "sent_before"),
+    [("after_facts", 0), ("after_intent", 0), ("after_call", 1), ("after_outcome", 1)],
 )
 def test_a_worker_killed_in_the_middle(
     shop: Shop, short: str, crash_point: str, sent_before: int
@@ -376,3 +377,38 @@ def test_a_call_that_arrives_after_it_was_given_up_changes_nothing(shop: Shop, s
     with pytest.raises(requests.HTTPError, match="400"):
         sent_by_an_earlier_release(shop, short)
     assert shop.quantities(short)["voice"] == 10
+
+
+def test_killed_between_two_attempts(shop: Shop, short: str) -> None:
+    """The second attempt is on record with a key of its own, which Stripe has not seen."""
+    shop.sandbox.control("/faults", {"kind": "server_error", **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(short)
+    killed_at(shop, short, "after_attempt")
+    assert [(a.state, a.attempt) for a in shop.adjustments(short)] == [("pending", 2)]
+    shop.settle(short)
+    assert [a.attempt for a in shop.adjustments(short)] == [2]
+    assert_charged_exactly_once(shop, short)
+
+
+def test_killed_when_the_key_of_an_overtaken_call_is_spent(shop: Shop, short: str) -> None:
+    killed_at(shop, short, "after_intent")
+    shop.edit(short, "voice", 4)
+    killed_at(shop, short, "after_cut_off")
+    assert [a.state for a in shop.adjustments(short)] == ["pending"]
+    shop.settle(short)
+    assert [a.state for a in shop.adjustments(short)] == ["failed", "applied"]
+    assert shop.quantities(short)["voice"] == 5
+    assert len(shop.invoices(short, "subscription_update")) == 1
+
+
+def test_the_key_is_spent_and_then_the_old_quantity_is_back(shop: Shop, short: str) -> None:
+    """What was overtaken is wanted again: it goes out under a key that is not spent."""
+    killed_at(shop, short, "after_intent")
+    shop.edit(short, "voice", 4)
+    killed_at(shop, short, "after_cut_off")
+    shop.edit(short, "voice", 3)
+    shop.settle(short)
+    assert [(a.state, a.attempt) for a in shop.adjustments(short)] == [("applied", 2)]
+    assert shop.quantities(short)["voice"] == 5
+    assert len(shop.invoices(short, "subscription_update")) == 1

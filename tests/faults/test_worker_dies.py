@@ -19,6 +19,7 @@ from tests.support.workshop import Workshop, eventually
 
 PLACES = (
     CrashPoint.AFTER_CLAIM,
+    CrashPoint.AFTER_FACTS,
     CrashPoint.AFTER_INTENT,
     CrashPoint.AFTER_CALL,
     CrashPoint.AFTER_OUTCOME,
@@ -62,6 +63,21 @@ def test_a_worker_killed_here_charges_once(
     workshop.trueup("worker", TRUEUP_CRASH_POINT=f"{place}:{marker}")
     eventually(lambda: workshop.row(event_id).state == "done")
     assert marker.exists(), "nobody died"
+    raised_once(shop, subscription)
+
+
+def test_a_relay_killed_behind_its_hint_hints_again(
+    shop: Shop, workshop: Workshop, tmp_path: Path
+) -> None:
+    subscription = edited_below_the_floor(shop)
+    event_id = workshop.event(f"sub:{subscription}", kind="thin")
+    marker = tmp_path / "died"
+    died = workshop.trueup("relay", TRUEUP_CRASH_POINT=f"{CrashPoint.AFTER_HINT}:{marker}")
+    eventually(lambda: not died.alive)
+    assert marker.exists(), "nobody died"
+    workshop.trueup("worker")
+    workshop.trueup("relay")
+    eventually(lambda: workshop.row(event_id).state == "done")
     raised_once(shop, subscription)
 
 

@@ -345,7 +345,7 @@ def test_a_burst_in_one_process_does_not_wait_for_connections_it_holds_itself(sh
     assert shop.quantities(subscription_id)["voice"] == 26
 
 
-@pytest.mark.parametrize("place", ["after_intent", "after_call", "after_raise"])
+@pytest.mark.parametrize("place", ["after_asking", "after_intent", "after_call", "after_raise"])
 def test_a_kill_between_the_purchase_and_the_seat_is_completed_by_a_worker(
     place: str, shop: Shop, settings: Settings
 ) -> None:

@@ -99,7 +99,7 @@ def test_calls_are_a_page_each_and_three_a_drift(services: Services, sandbox: Sa
     assert report.adjustments == {"applied": drifted}
 
 
-@pytest.mark.parametrize("place", ["after_page", "after_call"])
+@pytest.mark.parametrize("place", ["after_page", "after_call", "after_batch"])
 def test_a_killed_run_goes_on_where_it_was(
     place: str, many: Settings, services: Services, sandbox: Sandbox, tmp_path: Path
 ) -> None:
