@@ -41,13 +41,13 @@ _ALWAYS = {
     401: "No valid token.",
     403: "The token's scope or the acting member's role does not allow it (`not_allowed`).",
     404: "There is no such thing, or the token is bound to another organization.",
+    409: "The state of things does not allow it; `code` says what stands in the way.",
     422: "A value of the request cannot be (`invalid`, with `errors`).",
     429: "Too many requests without a valid token from this address.",
     503: "Stripe or the database is away; send the same request again after `Retry-After`.",
 }
 _OF_WRITES = {
     402: "The payment was declined; nothing was changed.",
-    409: "The state of things does not allow it; `code` says what stands in the way.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not `application/json`.",
 }

@@ -22,7 +22,7 @@ State = Literal["pending", "applied", "refused", "failed"]
 Kind = Literal["quantities", "interval"]
 
 
-class SeatChangeView(View):
+class AdjustedSeatsView(View):
     """One seat type's part of an adjustment."""
 
     seat_type: str = Field(description="The catalog's word; `fee` for a plan's own fee.")
@@ -43,7 +43,7 @@ class AdjustmentView(View):
     outcome: str | None = Field(description="What became of it, in a line.")
     trigger: str = Field(description="The event, run or person it came from.")
     actor: str = Field(description="Who asked: `member:...`, `token:...`, `cli:...`, `trueup`.")
-    changes: list[SeatChangeView] = Field(description="Each seat type that changes.")
+    changes: list[AdjustedSeatsView] = Field(description="Each seat type that changes.")
     proration_behavior: str = Field(description="Stripe's word for how it is charged.")
     currency: str | None = Field(description="ISO code.")
     total_minor: int | None = Field(description="The invoice's total; negative is a credit.")
@@ -136,5 +136,5 @@ def _view(found: Adjustment) -> AdjustmentView:
     return AdjustmentView(
         **{name: getattr(found, name) for name in names},
         actor=str(found.actor),
-        changes=[SeatChangeView.model_validate(change) for change in found.changes],
+        changes=[AdjustedSeatsView.model_validate(change) for change in found.changes],
     )
