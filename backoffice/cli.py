@@ -23,6 +23,7 @@ COMMANDS = {
     "relay": ("backoffice.commands.run:relay", "Run the relay that hints the queue."),
     "schedule": ("backoffice.commands.run:schedule", "Run the clock for nightly work."),
     "sandbox": ("backoffice.commands.run:sandbox", "Run the stand-in for Stripe's API."),
+    "listen": ("backoffice.commands.listen:listen", "Take notices and show them, for trying out."),
     "nightly": (
         "backoffice.commands.nightly:nightly_command",
         "Compare Stripe with the members, once.",

@@ -15,7 +15,7 @@ from backoffice.cli import COMMANDS, trueup
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 60
 PROMISED = (  # and in this order
-    "up receiver api worker relay schedule sandbox nightly "
+    "up receiver api worker relay schedule sandbox listen nightly "
     "status events jobs adjustments findings organizations reconcile pause resume catch-up "
     "token migrate import doctor demo"
 )

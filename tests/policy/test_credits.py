@@ -65,6 +65,7 @@ def test_a_longer_period_grants_its_months_at_once(
     ],
 )
 def test_nothing_is_granted(changed: dict[str, Any]) -> None:
+    """A4."""
     assert granted(**changed) is None
 
 
