@@ -85,10 +85,11 @@ def sync(  # noqa: PLR0913 - one observation round, all by name
         if key in seen:
             continue
         seen.add(key)
+        finding_id = _write(session, scope, observation, standing.get(key), at, opened_by)
         if key not in standing:
             opened += 1
             metrics.FINDINGS_OPENED.labels(kind=observation.kind.value).inc()
-        _write(session, scope, observation, standing.get(key), at, opened_by)
+            _tell(session, scope, observation, finding_id, at)
     gone = [
         row.id
         for key, row in standing.items()
