@@ -58,12 +58,14 @@ def test_the_clocks_may_differ_by_seconds() -> None:
         f"t={'9' * 5000},v1=abc",
         "t=1,v0=abc",
         "t,v1",
-        f"t={int(time.time())},v1=é",
-        f"t={int(time.time())}",
+        "t=NOW,v1=é",
+        "t=NOW",
     ],
 )
 def test_a_broken_header_is_refused_and_never_raises(header: str | None) -> None:
-    assert door().matching(BODY, header) is None
+    # The clock is read here: a test's name must not have the time in it.
+    given = header and header.replace("NOW", str(int(time.time())))
+    assert door().matching(BODY, given) is None
 
 
 def test_the_first_timestamp_counts_for_both_judges() -> None:

@@ -55,7 +55,7 @@ def find(sessions: sessionmaker[Session]) -> Callable[..., list[str]]:
         {"fingerprint": "Boom@work"},
         {"until": NOW - timedelta(minutes=30)},
     ],
-    ids=str,
+    ids=lambda names: next(iter(names.items()))[0],
 )
 def test_an_event_is_found_by_whatever_it_names(
     find: Callable[..., list[str]], names: dict[str, object]
