@@ -21,6 +21,7 @@ from reconcile.catalog import NoSuchPrice, UnknownPlan
 from reconcile.errors import (
     CardDeclined,
     OutcomeUnknown,
+    Paused,
     RateLimited,
     RetryLater,
     StripeKeyRefused,
@@ -173,6 +174,12 @@ _ANSWERS: tuple[tuple[type[TrueupError], Callable[[TrueupError], Response]], ...
     (StripeUnavailable, lambda _: _away("stripe_away", "Stripe cannot be asked now", AWAY_S)),
     (StripeKeyRefused, lambda _: _away("stripe_away", "Stripe cannot be asked now", AWAY_S)),
     (RetryLater, lambda error: _away("try_again", str(error), AGAIN_S)),
+    (
+        Paused,
+        lambda _: _conflict(
+            "paused", "Changes are paused by the operator; what was begun goes on when it ends"
+        ),
+    ),
     (CardDeclined, _declined),
     (StripeRejected, lambda error: _conflict("stripe_refused", str(error))),
     (

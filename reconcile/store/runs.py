@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -90,8 +90,9 @@ def latest_done(session: Session, task: str) -> Run | None:
 
 def latest_of_each(session: Session) -> tuple[Run, ...]:
     """Return the newest run of every task."""
-    newest = select(runs).distinct(runs.c.task).order_by(runs.c.task, runs.c.night.desc())
-    return tuple(_run(row) for row in session.execute(newest).mappings())
+    newest = select(runs.c.task, func.max(runs.c.night)).group_by(runs.c.task)
+    found = select(runs).where(tuple_(runs.c.task, runs.c.night).in_(newest))
+    return tuple(_run(row) for row in session.execute(found).mappings())
 
 
 def _written(session: Session, run_id: int, **values: object) -> Run:

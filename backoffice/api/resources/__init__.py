@@ -6,9 +6,11 @@ from backoffice.api.resources.audit import audit
 from backoffice.api.resources.auto_add import auto_add
 from backoffice.api.resources.contracts import contracts
 from backoffice.api.resources.credits import credit_pool
+from backoffice.api.resources.events import events
 from backoffice.api.resources.findings import findings
 from backoffice.api.resources.members import members
 from backoffice.api.resources.notices import notices
+from backoffice.api.resources.operations import operations
 from backoffice.api.resources.organizations import organizations
 from backoffice.api.resources.portal import portal
 from backoffice.api.resources.reviews import reviews
@@ -32,5 +34,7 @@ RESOURCES: tuple[Resource, ...] = (
     adjustments,
     findings,
     audit,
+    events,
+    operations,
     tokens,
 )
