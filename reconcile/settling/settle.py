@@ -23,6 +23,7 @@ from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.credits import grant_if_paid
 from reconcile.errors import RetryLater, StripeGone
 from reconcile.facts import Seen
+from reconcile.outward.payments import tell_unpaid
 from reconcile.policy.reconciliation import reconcile
 from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
@@ -180,6 +181,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             before = subscriptions.held(session, subscription.id)
             recorded = facts.record(session, services, seen, organization)
             own_seats.follow_payment(session, course, organization, before)
+            tell_unpaid(session, services, subscription, organization)
             found, counts = facts.of_subscription(
                 session, services, subscription.id, recorded.problems, fetched=seen.fetched
             )
