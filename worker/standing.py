@@ -83,12 +83,13 @@ def _told(found: Gauges) -> Iterator[Metric]:
         "Age of the oldest adjustment in flight.",
         value=found.oldest_in_flight_s or 0,
     )
-    by_class = ["error_class"]
     failing = GaugeMetricFamily(
-        "trueup_inbox_failing", "Events whose last try failed, by class of error.", labels=by_class
+        "trueup_inbox_failing",
+        "Events whose last try failed, by class of error.",
+        labels=["error_class"],
     )
     dead = GaugeMetricFamily(
-        "trueup_inbox_dead", "Dead letters that nobody has dealt with.", labels=by_class
+        "trueup_inbox_dead", "Dead letters that nobody has dealt with.", labels=["error_class"]
     )
     open_findings = GaugeMetricFamily(
         "trueup_findings_open", "Findings that are open, by kind.", labels=["kind"]
