@@ -26,11 +26,15 @@ from reconcile.store.waiting import Answer
 __all__ = ["Done", "Outcome", "StillBuying", "activate", "unblock"]
 
 WAIT_S = 30.0
-# Whoever buys first waits this long for others: a team that signs in together is one update.
+# Whoever buys first waits until nobody else came for this long: a team that signs in together is
+# one update. So many times at most, they are let in within seconds.
 GATHER_S = 0.25
+MOST_GATHERS = 8
 # A request that its own process has left is a worker's after it; longer than anybody waits.
 LEASE = timedelta(seconds=60)
-_LOOK_EVERY_S = 0.05
+# Many may be waiting while one buys for all: who waits longer looks less often.
+_LOOK_FIRST_S = 0.05
+_LOOK_LAST_S = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +88,7 @@ def _enter(  # noqa: PLR0913, PLR0917 - who lets whom in, and how
     if not isinstance(asked, _Asked):
         return asked
     crash_point(CrashPoint.AFTER_ASKING)
-    until = time.monotonic() + wait_s
+    until, pause_s = time.monotonic() + wait_s, _LOOK_FIRST_S
     while True:
         try:
             _buy_if_nobody_does(services, organization_id, asked)
@@ -98,7 +102,8 @@ def _enter(  # noqa: PLR0913, PLR0917 - who lets whom in, and how
             return _outcome(answer)
         if time.monotonic() > until:
             raise StillBuying(member_id)
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LOOK_LAST_S)
 
 
 def _outcome(answer: Answer) -> Outcome:
@@ -151,5 +156,17 @@ def _buy_if_nobody_does(services: Services, organization_id: str, asked: _Asked)
         with services.sessions() as session:
             if waiting.answer_to(session, asked.request_id):
                 return
-        time.sleep(GATHER_S)
+        _gather(services, organization_id)
         buy_for_waiting(services, organization_id, asked.subscription_id)
+
+
+def _gather(services: Services, organization_id: str) -> None:
+    """Wait until nobody else asks."""
+    there = 0
+    for _ in range(MOST_GATHERS):
+        with services.sessions() as session:
+            now = len(waiting.of_organization(session, organization_id))
+        if now == there:
+            return
+        there = now
+        time.sleep(GATHER_S)
