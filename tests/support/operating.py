@@ -1,6 +1,7 @@
 """What tests of on-call's functions share: workers of this process, and what they left."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,14 +21,26 @@ KIM = Actor("cli:kim", because="the cause is gone")
 
 
 def work_all(services: Services, *, threads: int = 1, rounds: int = 200) -> None:
-    """Work off everything that is due, as a relay and so many workers would, until nothing is."""
+    """Work off everything that is due, as a relay and so many workers would, until nothing is.
+
+    What is due in a moment (another worker had its key) is waited for.
+    """
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(rounds):
             with services.sessions.begin() as session:
                 due = store.take_due(session, limit=100, lease=timedelta(seconds=20))
-            if not due:
+                soon = services.clock() + timedelta(seconds=2)
+                coming = select(events.c.id).where(
+                    events.c.state == "pending",
+                    events.c.held_by.is_(None),
+                    events.c.due_at <= soon,
+                )
+                waits = session.execute(coming.limit(1)).one_or_none()
+            if not due and waits is None:
                 return
             list(pool.map(lambda each: work_off(services, each.work_key), due))
+            if not due:
+                time.sleep(0.1)
 
 
 @contextmanager
