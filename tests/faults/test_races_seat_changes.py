@@ -74,7 +74,12 @@ def test_one_preview_applied_by_three_at_once_is_charged_once(shop: Shop, sub: s
 
 
 def test_a_reduction_against_an_activation_the_floor_holds(shop: Shop) -> None:
-    """The last free seat is either taken or given back, never both (B5)."""
+    """The last free seat is either taken or given back, never both (B5).
+
+    Stripe takes its time with each reduction, so that some activations come before it, some while
+    it is in flight and some after it.
+    """
+    slow = {"kind": "slow", "method": "POST", "path": "/v1/subscriptions/*", "delay_s": 0.3}
     ends: Counter[tuple[str, str]] = Counter()
     with racers(2, shop.services.settings) as field:
         for lap in range(ROUNDS):
@@ -85,7 +90,10 @@ def test_a_reduction_against_an_activation_the_floor_holds(shop: Shop) -> None:
             with shop.services.sessions.begin() as session:
                 add_member(session, name, "eve", seat_type="voice", status="pending")
             seen = shown(shop, name, voice=2)
-            reduced, joined = field.race(["apply", name, seen.id], ["activate", name, "eve"])
+            shop.sandbox.control("/faults", slow)
+            reduced, joined = field.race(
+                ["apply", name, seen.id], ["after", lap * 0.07, "activate", name, "eve"]
+            )
             ends[reduced[0], joined[0]] += 1
             with shop.services.sessions() as session:
                 active = shop.services.roster.counts(session, name).of("voice")

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -89,6 +90,9 @@ def racers(count: int, settings: Settings) -> Iterator[Racers]:
 
 def _do(services: Services, what: str, *args: Any) -> list[Any]:
     match what:
+        case "after":
+            time.sleep(args[0])
+            return _do(services, *args[1:])
         case "apply":
             return _ended(seat_change.apply(services, *args, actor=HOST))
         case "activate":
