@@ -8,7 +8,7 @@ VOICE = "agency_voice_month"
 
 def dashboard_edit(stage: Stage) -> None:
     """Somebody lowers a quantity below the active members; it is raised back and charged once."""
-    stage.chapter("A dashboard edit below the active members")
+    stage.chapter("Harbour: a dashboard edit below the active members")
     subscription = stage.subscriptions["agency"]
     active, before = active_voices(stage), stage.raises_of(subscription)
     stage.buyer.edit_in_dashboard(subscription, VOICE, active - 3)

@@ -12,18 +12,26 @@ from reconcile.nights.checks import Check
 from reconcile.policy.values import SeatPolicy
 from reconcile.store import adjustments
 
+_REASONS = {
+    "subscription_create": "the subscription",
+    "subscription_update": "a change of seats",
+    "subscription_cycle": "a period",
+}
+
 
 def show(stage: Stage) -> None:
     """Seats, adjustments, and what became of every event."""
     stage.console.print()
     stage.console.print(_seats(stage))
+    stage.console.print(_invoices(stage))
     stage.console.print(_adjustments(stage))
+    stage.console.print(_notices(stage))
     stage.console.print(_events(stage))
 
 
 def check(stage: Stage) -> bool:
     """Run the end-checks against Stripe and show them with what the chapters expected."""
-    found = [*checks.run(stage.services), _expectations(stage)]
+    found = [*checks.run(stage.services), _all_told(stage), _expectations(stage)]
     table = Table(title="Checks", title_justify="left")
     table.add_column("")
     table.add_column("check")
@@ -33,6 +41,18 @@ def check(stage: Stage) -> bool:
         table.add_row(mark, each.name, each.detail)
     stage.console.print(table)
     return all(each.ok for each in found)
+
+
+def _all_told(stage: Stage) -> Check:
+    """Every notice reached the host application, and its signature held."""
+    written_down = stage.number("select count(*) from notices")
+    taken = len(stage.processes["listen"].log.read_text(encoding="utf-8").splitlines()) - 1
+    return Check(
+        name="every notice arrived, its signature verified",
+        # At least once: a worker that dies in between sends it again.
+        ok=0 < written_down <= taken,
+        detail=f"{written_down} written, {taken} taken by the host",
+    )
 
 
 def _expectations(stage: Stage) -> Check:
@@ -110,6 +130,43 @@ def _last_adjustment(stage: Stage, company: Company, seat_type: str) -> Sequence
         for line in lines
     ]
     return (f"{last[0].reason}: total {total}, due {due}", *money)
+
+
+def _invoices(stage: Stage) -> Table:
+    """What each product's customer was billed, as Stripe has it."""
+    table = Table(title="Invoices, from the first on", title_justify="left")
+    for heading in ("organization", "for", "status"):
+        table.add_column(heading)
+    for heading in ("total", "paid"):
+        table.add_column(heading, justify="right")
+    for company in COMPANIES:
+        held = stage.rows(
+            "select id from subscriptions where organization_id = :id order by id",
+            id=company.id,
+        )
+        for invoice in (made for row in held for made in stage.invoices_of(row.id)):
+            money = (written(invoice[n], invoice["currency"]) for n in ("total", "amount_paid"))
+            what = _REASONS.get(invoice["billing_reason"], invoice["billing_reason"])
+            table.add_row(company.name, what, invoice["status"], *money)
+        table.add_section()
+    return table
+
+
+def _notices(stage: Stage) -> Table:
+    """What the host application was told, signed."""
+    table = Table(title="Notices to the host application", title_justify="left")
+    for heading in ("type", "the last one says"):
+        table.add_column(heading)
+    for heading in ("written", "delivered"):
+        table.add_column(heading, justify="right")
+    rows = stage.rows(
+        "select type, (array_agg(summary order by created_at desc))[1] as last, "
+        "count(*) as written, count(delivered_at) as delivered "
+        "from notices group by type order by type"
+    )
+    for row in rows:
+        table.add_row(row.type, row.last, str(row.written), str(row.delivered))
+    return table
 
 
 def _adjustments(stage: Stage) -> Table:

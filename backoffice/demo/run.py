@@ -1,10 +1,14 @@
 """The demo from curtain to curtain: start everything, play, show, check, stop."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,8 +17,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from rich.console import Console
 from rich.markup import escape
 
-from backoffice.demo import accidents, activations, curtain, night, purchase, saves
+from backoffice.demo import accidents, curtain, night, products, purchase, saves
 from backoffice.demo.buyer import API_KEY, Buyer
+from backoffice.demo.host import Host
 from backoffice.demo.stage import Stage, StuckError
 from backoffice.local import parts
 from backoffice.local.example import example_catalog
@@ -30,9 +35,12 @@ from reconcile.settings import PREFIX, Settings
 from worker.budget import SharedBudget
 
 WIDTH_OF_A_LOG = 132
+TOKEN_S = 60
 CHAPTERS: tuple[Callable[[Stage], None], ...] = (
     purchase.play,
-    activations.play,
+    products.workspace,
+    products.shop,
+    products.agency,
     saves.one_save,
     saves.declined_card,
     accidents.dashboard_edit,
@@ -83,7 +91,7 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
                 durable=True,
             )
         )
-        sandbox_port, door_port = free_port(), free_port()
+        sandbox_port, door_port, api_port, host_port = (free_port() for _ in range(4))
         sandbox = Process(parts.sandbox({}, sandbox_port, "--retry-scale", "0.01"), home)
         sandbox.start()
         stack.callback(sandbox.stop)
@@ -97,9 +105,15 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
         )
         marker = home / "crashed"
         marker.touch()
-        env = _environment(servers, buyer.url, endpoint["secret"])
-        console.print("starting the receiver, two workers, the relay and the schedule")
-        processes = [Process(command, home) for command in _commands(env, door_port, marker)]
+        env = _environment(servers, buyer.url, endpoint["secret"], parts.url(host_port))
+        console.print("starting the receiver, the API, two workers, the relay and the schedule")
+        commands = [
+            parts.receiver(env, door_port),
+            parts.api(env, api_port),
+            parts.listen(env, host_port),
+            *_background(env, marker),
+        ]
+        processes = [Process(command, home) for command in commands]
         supervisor = Supervisor(processes, tell=lambda _: None)
         stack.enter_context(supervisor.in_background())
         demo_settings = _settings_of(env | {f"{PREFIX}LOG_LEVEL": "error"})
@@ -113,12 +127,30 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
             servers=servers,
             services=services,
             buyer=buyer,
+            host=Host(parts.url(api_port), _token(env)),
             processes={"sandbox": sandbox} | {p.command.name: p for p in processes},
             crash_marker=marker,
         )
 
 
-def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, str]:
+def _token(env: dict[str, str]) -> str:
+    """A token for the host application, as anybody makes one."""
+    scopes = ("read", "members", "billing")
+    made = subprocess.run(  # noqa: S603 - our own command
+        (
+            *(sys.executable, "-m", "backoffice", "token", "create", "--json"),
+            *("--name", "the host application"),
+            *(word for scope in scopes for word in ("--scope", scope)),
+        ),
+        env=env,
+        capture_output=True,
+        timeout=TOKEN_S,
+        check=True,
+    )
+    return str(json.loads(made.stdout)["token"])
+
+
+def _environment(servers: Servers, stripe_url: str, secret: str, host_url: str) -> dict[str, str]:
     """Settings of every process: the defaults, a little less patient, and nobody else's."""
     chosen = {
         "database_url": servers.database_url,
@@ -126,6 +158,8 @@ def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, st
         "stripe_api_key": API_KEY,
         "stripe_api_base": stripe_url,
         "webhook_secrets": f"demo={secret}",
+        "host_webhook_url": host_url,
+        "host_webhook_secrets": f"whsec_{b64encode(os.urandom(32)).decode()}",
         "catalog_path": str(example_catalog()),
         "hint_lease_s": "3",
         "relay_poll_s": "0.05",
@@ -137,11 +171,10 @@ def _environment(servers: Servers, stripe_url: str, secret: str) -> dict[str, st
     return plain | {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
 
 
-def _commands(env: dict[str, str], door_port: int, marker: Path) -> list[Command]:
+def _background(env: dict[str, str], marker: Path) -> list[Command]:
     # Both workers may be the one that dies; the marker says that it has happened.
     mortal = env | {VARIABLE: f"{CrashPoint.AFTER_CALL}:{marker}"}
     return [
-        parts.receiver(env, door_port),
         parts.relay(env),
         parts.worker(mortal, "worker-1"),
         parts.worker(mortal, "worker-2"),
@@ -178,6 +211,7 @@ def _leave_running(stage: Stage) -> None:
     """Say how to look around, and wait for Ctrl-C."""
     shown = {
         "Stripe (sandbox)": f"{stage.buyer.url}  key {API_KEY}",
+        "the API": f"{stage.host.url}  (a token: trueup token create)",
         "Stripe's calls": f"curl {stage.buyer.url}/_sandbox/calls",
     } | {n: f"pid {p.pid}, log {p.log}" for n, p in stage.processes.items()}
     told = [

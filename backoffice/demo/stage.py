@@ -13,6 +13,7 @@ from rich.console import Console
 from sqlalchemy import text
 
 from backoffice.demo.buyer import Buyer
+from backoffice.demo.host import Host
 from backoffice.local.processes import Process
 from backoffice.local.servers import Servers
 from reconcile.services import Services
@@ -45,6 +46,7 @@ class Stage:
     servers: Servers
     services: Services
     buyer: Buyer
+    host: Host
     processes: dict[str, Process]
     crash_marker: Path
     expectations: list[Expectation] = field(default_factory=list)

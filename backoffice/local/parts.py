@@ -71,6 +71,11 @@ def schedule(env: Mapping[str, str]) -> Command:
     return _command("schedule", env)
 
 
+def listen(env: Mapping[str, str], port: int) -> Command:
+    """A host application that takes notices and shows them."""
+    return replace(_command("listen", env, "--port", str(port)), ready=lambda: accepts(port))
+
+
 def sandbox(env: Mapping[str, str], port: int, *options: str) -> Command:
     """The stand-in for Stripe on a loopback port."""
     return replace(

@@ -217,7 +217,7 @@ def _included(facts: ActivationFacts) -> Outcome | None:
     return Refuse(
         code="seat_limit",
         message=f"{label} seat limit reached",
-        remedies=(f"remove a {label} member", "upgrade the plan"),
+        remedies=(f"remove {_a(label)} member", "upgrade the plan"),
     )
 
 
@@ -235,7 +235,7 @@ def _fits(facts: ActivationFacts) -> Outcome | None:
         return Refuse(
             code="no_free_seat",
             message=f"No free {label} seat: {facts.active} active, {facts.capacity} bought",
-            remedies=(f"remove a {label} member", f"buy a {label} seat first"),
+            remedies=(f"remove {_a(label)} member", f"buy {_a(label)} seat first"),
         )
     return None
 
@@ -276,7 +276,7 @@ def _contract(facts: ActivationFacts) -> Outcome | None:
         code="contract",
         message=f"All {label} seats of the contract are in use; "
         "seat changes are processed through your account manager",
-        remedies=("ask your account manager", f"remove a {label} member"),
+        remedies=("ask your account manager", f"remove {_a(label)} member"),
         notify="account_manager",
     )
 
@@ -288,7 +288,7 @@ def _auto_add_off(facts: ActivationFacts) -> Outcome | None:
     return Refuse(
         code="no_free_seat",
         message=f"No free {label} seat: {facts.active} active, {facts.capacity} bought",
-        remedies=(f"buy a {label} seat", f"remove a {label} member", "turn on Auto-Add Seats"),
+        remedies=(f"buy {_a(label)} seat", f"remove {_a(label)} member", "turn on Auto-Add Seats"),
     )
 
 
@@ -305,7 +305,7 @@ def _growth_limit(facts: ActivationFacts) -> Outcome | None:
     return Refuse(
         code=AUTO_ADD_LIMIT,
         message=f"No more {facts.seat.label} seats are added: {why}",
-        remedies=(remedy, f"remove a {facts.seat.label} member"),
+        remedies=(remedy, f"remove {_a(facts.seat.label)} member"),
         notify="owner",
     )
 
@@ -321,7 +321,7 @@ def _canceling(facts: ActivationFacts) -> Outcome | None:
     return Refuse(
         code="canceling",
         message="The subscription ends with this period: no seats are added to it",
-        remedies=("keep the subscription first", f"remove a {facts.seat.label} member"),
+        remedies=("keep the subscription first", f"remove {_a(facts.seat.label)} member"),
     )
 
 
@@ -348,6 +348,10 @@ def _raise(facts: ActivationFacts, proration: Proration) -> Raise | Refuse:
         activates_first=facts.rules.activates_first,
         through_schedule=facts.schedule_managed,
     )
+
+
+def _a(label: str) -> str:
+    return f"an {label}" if label[:1] in "AEIOU" else f"a {label}"
 
 
 # The table, in its order. An own seat and an included pool have their own way to "it fits".

@@ -164,7 +164,8 @@ def is_full(reply: Reply, label: str) -> None:
     """The refusal names the pool and the ways out (C5)."""
     full = refused(reply, "seat_limit")
     assert full["detail"] == f"{label} seat limit reached"
-    assert full["remedies"] == [f"remove a {label} member", "upgrade the plan"]
+    one = f"an {label}" if label == "Admin" else f"a {label}"
+    assert full["remedies"] == [f"remove {one} member", "upgrade the plan"]
 
 
 def active(kowhai: Story) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from backoffice.demo import accidents, purchase, run
+from backoffice.demo import accidents, products, purchase, run
 from backoffice.demo.stage import Stage
 from reconcile.settings import Settings
 
@@ -40,6 +40,8 @@ def test_the_whole_story_as_a_person_starts_it() -> None:
         "ledger equal to Stripe to the minor unit",
         "floor never broken in any invoice",
         "Admin seat limit reached",
+        "The seat joins when it is paid",
+        "every notice arrived, its signature verified",
         "the payment was declined",
         "SIGKILL",
     ):
@@ -70,20 +72,12 @@ def test_a_failed_check_is_a_failed_demo(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = purchase.play, everybody_at_work, accidents.dashboard_edit, tamper
+    told = purchase.play, products.agency, accidents.dashboard_edit, tamper
     monkeypatch.setattr(run, "CHAPTERS", told)
     assert run.main(Settings(data_dir=DATA_DIR), keep=False) == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if "✗" in line]
     assert len(failed) == 1
     assert check in failed[0]
-
-
-def everybody_at_work(stage: Stage) -> None:
-    """Fill Harbour's Voice seats, as the chapter about activations would."""
-    with stage.services.engine.begin() as connection:
-        connection.execute(
-            text("update members set status = 'active' where id in ('eve', 'flo', 'gus')")
-        )
 
 
 def test_kept_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
