@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import func, select, text
 
 from reconcile.services import Services, open_services
-from reconcile.tables import events
+from reconcile.tables import events, seats
 from tests.support import chaos_checks
 from tests.support.api import a_token
 from tests.support.chaos_machines import Machines, running_machines
@@ -75,6 +76,8 @@ def _stage(what: Plan) -> Iterator[tuple[Machines, People, Services]]:
                     home=home,
                 )
                 people.enter(what.companies)
+                # What is first seen is taken as bought, so it is seen before anybody changes it.
+                _until(lambda: _known(services) >= sum(not c.stranger for c in what.companies))
                 yield machines, people, services
             finally:
                 services.close()
@@ -84,11 +87,15 @@ def _stage(what: Plan) -> Iterator[tuple[Machines, People, Services]]:
 def _quiet() -> Iterator[None]:
     """The driver's own log lines are nobody's business; the processes have files."""
     before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    structlog.configure(processors=[_drop])
     try:
         yield
     finally:
         structlog.configure(**before)
+
+
+def _drop(*_: object) -> dict[str, Any]:
+    raise structlog.DropEvent
 
 
 def _play(
@@ -155,6 +162,12 @@ def _pending(services: Services) -> int:
     waiting = select(func.count()).select_from(events).where(events.c.state == "pending")
     with services.sessions() as session:
         return int(session.scalar(waiting) or 0)
+
+
+def _known(services: Services) -> int:
+    with_seats = select(func.count(seats.c.subscription_id.distinct()))
+    with services.sessions() as session:
+        return int(session.scalar(with_seats) or 0)
 
 
 def _until(true: Callable[[], bool]) -> None:

@@ -127,6 +127,8 @@ def _people(random: Random, companies: tuple[Company, ...], seconds: float) -> I
             yield Step(at, "touch", (company.id,))
         for _ in range(random.randint(2, 4)):
             at, step = round(random.uniform(0, seconds), 2), random.choice((-3, -2, -1, 1, 2, 3))
+            # What is first seen is taken as bought; a stranger's roster has to fit it.
+            step = abs(step) if company.stranger else step
             behavior = random.choice(("none", "none", "create_prorations", "always_invoice"))
             yield Step(at, "edit", (company.id, random.choice(pools), step, behavior))
         if company.stranger:
