@@ -1,5 +1,6 @@
 """`trueup import`: the roster from files, all of it or nothing."""
 
+import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backoffice.commands.explain import need, read_settings
+from reconcile.actor import Actor
 from reconcile.catalog import load_catalog
 from reconcile.database import build_engine, build_sessions
 from reconcile.members.roster_files import KINDS
@@ -21,8 +23,11 @@ from reconcile.members.roster_import import Imported, ImportRefused, import_file
 @click.option(
     "--replace", is_flag=True, help="Remove members of the named organizations that are missing."
 )
+@click.option("--by", default=getpass.getuser, show_default="you", help="Who imports it.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
-def import_roster(files: tuple[Path, ...], kind: str | None, replace: bool, as_json: bool) -> None:
+def import_roster(
+    files: tuple[Path, ...], kind: str | None, replace: bool, by: str, as_json: bool
+) -> None:
     """Import organizations, members and auto-add settings from CSV or JSON Lines.
 
     One transaction: a single wrong line, named with its number, and nothing is imported. Importing
@@ -40,6 +45,7 @@ def import_roster(files: tuple[Path, ...], kind: str | None, replace: bool, as_j
             now=datetime.now(UTC),
             kind=kind,
             replace=replace,
+            actor=Actor(f"cli:{by}"),
         )
     except ImportRefused as refused:
         lines = "\n".join(str(error) for error in refused.errors)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from reconcile.actor import TRUEUP, Actor
 from reconcile.catalog import Catalog
 from reconcile.errors import TrueupError
 from reconcile.members.roster_files import KINDS, Kind, LineError, Row, read_file
+from reconcile.store import audit
 from reconcile.store import roster as roster_store
 from reconcile.store import roster_import as store
 
@@ -51,6 +53,12 @@ class Imported:
     auto_add: Tally = field(default_factory=Tally)
     requests: int = 0
 
+    @property
+    def changed_something(self) -> bool:
+        """Whether any row came, changed or went."""
+        tallies = (self.organizations, self.members, self.auto_add)
+        return any(each.added or each.changed or each.removed for each in tallies)
+
     def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
         return asdict(self)
@@ -64,11 +72,13 @@ def import_files(  # noqa: PLR0913 - what to import, and how, by name
     now: datetime,
     kind: str | None = None,
     replace: bool = False,
+    actor: Actor = TRUEUP,
 ) -> Imported:
     """Import the files in one transaction and return what changed.
 
     `kind` is one of `roster_files.KINDS` for files that do not tell. With `replace`, members that
-    the files do not name are removed from the organizations that they do name. Raises
+    the files do not name are removed from the organizations that they do name. An import that
+    changed something is one entry of the audit trail: which files, and how many rows. Raises
     ImportRefused, having changed nothing, with up to 50 wrong lines.
     """
     only = KINDS[kind] if kind else None
@@ -80,7 +90,11 @@ def import_files(  # noqa: PLR0913 - what to import, and how, by name
         store.merge(session, replace=replace)
         _refuse(paths, store.broken_after_merge(session, MOST_ERRORS + 1))
         requests = store.request_work(session, type=ROSTER_CHANGED, due_at=now)
-        return _imported(staged, store.tally(session), requests)
+        imported = _imported(staged, store.tally(session), requests)
+        if imported.changed_something:
+            names = ", ".join(path.name for path in paths)
+            audit.record(session, actor, "roster.imported", names, after=imported.as_json())
+        return imported
 
 
 def _allowed(catalog: Catalog) -> Iterator[tuple[str, str, str | None]]:

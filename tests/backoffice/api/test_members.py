@@ -156,6 +156,20 @@ def test_auto_add_is_the_admins_and_buys_as_members_activate(
     assert shop.quantities(agency) == {"voice": 4, "base": 2}
 
 
+def test_a_declined_card_is_said_with_the_way_out(api: Client, shop: Shop, agency: str) -> None:
+    """B15: nothing was changed, and the member may try again."""
+    api.put(f"{AT}/auto-add/voice", enabled=True).ok()
+    for name in ("eve", "fay"):
+        api.post(f"{AT}/members", id=name, role="member", seat_type="voice").ok()
+    api.post(f"{AT}/members/eve/activate").ok()
+    customer = shop.sandbox.get(f"/v1/subscriptions/{agency}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
+    declined = api.post(f"{AT}/members/fay/activate").problem(402, "payment_declined")
+    assert declined["remedies"] == ["update the card in the billing portal, then try again"]
+    assert api.get(f"{AT}/members/fay").ok()["status"] == "invited"
+    assert shop.quantities(agency)["voice"] == 3
+
+
 def test_a_member_pays_for_a_seat_of_their_own(api: Client, shop: Shop) -> None:
     """A2."""
     shop.organization("org_1", plan="workspace_pro")

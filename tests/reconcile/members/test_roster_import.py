@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile.catalog import load_catalog
 from reconcile.members.roster_import import MOST_ERRORS, Imported, ImportRefused, import_files
+from reconcile.store import audit
 from reconcile.tables import auto_add, events, members, organizations
 
 ROOT = Path(__file__).parents[3]
@@ -295,3 +296,16 @@ def test_a_large_file_comes_in_batches(imported: Import, sessions: sessionmaker[
     with sessions() as session:
         assert session.scalar(text("select count(*) from members")) == 12_345
         assert session.scalar(text("select count(*) from events")) == 1
+
+
+def test_an_import_that_changed_something_is_audited_once(
+    imported: Import, sessions: sessionmaker[Session]
+) -> None:
+    """Who brought how many rows from which files; the same files again are no entry."""
+    for _ in range(2):
+        imported(ACME, MEMBERS + "acme,ann,member,voice,active,\n")
+    with sessions() as session:
+        (entry,) = audit.page(session)
+    assert (entry.action, entry.actor) == ("roster.imported", "trueup")
+    assert entry.after is not None
+    assert entry.after["members"]["added"] == 1
