@@ -93,7 +93,7 @@ class Installation:
 
     def look(self, subscription_id: str) -> None:
         """An operator has a worker look at the subscription now."""
-        self.api.post("/reconcile", work=subscription_id).ok()
+        self.api.post("/reconcile", id=subscription_id, because="it is the last hour").ok()
         self.settle_down()
 
     def arrives_by_itself(self, organization_id: str, member_id: str, **values: str) -> None:
