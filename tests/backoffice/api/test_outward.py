@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from reconcile.outward.reviews import tick
 from reconcile.settling.beside import check_organization
 from reconcile.store import credits as ledger
-from reconcile.store import notices, subscriptions
+from reconcile.store import notices, reviews, subscriptions
 from tests.support.api import Client, a_token
 from tests.support.roster import add_members, add_organization
 from tests.support.shop import Shop
@@ -185,3 +186,31 @@ def test_the_pool_and_its_ledger(api: Client, shop: Shop) -> None:
     assert [g["id"] for g in live] == [grants[0]["id"]]
     api.get("/organizations/org_9/credits").problem(404, "not_found")
     api.get("/organizations/org_9/credits/grants").problem(404, "not_found")
+
+
+def test_a_restriction_refuses_growth_and_never_touches_the_owner(api: Client, shop: Shop) -> None:
+    """C8: the grace is over."""
+    commerce(shop)
+    check_organization(shop.services, "org_1", trigger="evt_1")
+    (review,) = api.get("/reviews").ok()["data"]
+    path = "/organizations/org_1/members"
+    api.post(path, id="rae", role="sales_rep", seat_type="sales_rep").ok()
+    api.post(f"{path}/rae/accept").ok()
+    with shop.services.sessions.begin() as session:
+        ended = shop.services.clock() - timedelta(minutes=1)
+        reviews.write(session, review["id"], grace_ends_at=ended)
+    tick(shop.services, review["id"])
+    refused = api.post(f"{path}/rae/activate").problem(409, "organization_restricted")
+    assert refused["remedies"]
+    api.post(path, id="sam", role="sales_rep", seat_type="sales_rep").problem(
+        409, "organization_restricted"
+    )
+    # The Owner takes no seat, and nobody who is active loses one.
+    api.post(path, id="olive", role="owner").ok()
+    api.post(f"{path}/olive/accept").ok()
+    api.post(f"{path}/olive/activate").ok()
+    active = {s["seat_type"]: s["active"] for s in api.get("/organizations/org_1").ok()["seats"]}
+    assert active == {"admin": 8, "sales_rep": 0}
+    assert [o["id"] for o in api.get("/organizations", restricted="true").ok()["data"]] == ["org_1"]
+    api.post(f"/reviews/{review['id']}/close", because="they signed").ok()
+    api.post(f"{path}/rae/activate").ok()
