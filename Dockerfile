@@ -28,7 +28,8 @@ ENV PATH=/opt/trueup/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     TRUEUP_CATALOG_PATH=/etc/trueup/catalog.toml
 USER 10001
-EXPOSE 8000
+# The receiver, and the API.
+EXPOSE 8000 8001
 STOPSIGNAL SIGTERM
 # The default command is the receiver's; docker-compose.yml has the checks of the others.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \

@@ -1,7 +1,9 @@
 """`trueup up`: everything on this machine, kept running until it is told to stop."""
 
+import os
 import signal
 import threading
+from base64 import b64encode
 from pathlib import Path
 
 import click
@@ -18,15 +20,19 @@ from backoffice.local.supervisor import Supervisor
 from reconcile.catalog import load_catalog
 from reconcile.settings import PREFIX, STRIPE_API_VERSION, Settings
 
+LISTEN_PORT = 8002  # where `trueup listen` listens, unless told otherwise
+
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--api-port", type=click.IntRange(1, 65535), default=8001, show_default=True)
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True)
-def up(port: int, workers: int) -> None:
+def up(port: int, api_port: int, workers: int) -> None:
     """Run everything on this machine, servers included.
 
-    Without TRUEUP_STRIPE_API_KEY the sandbox stands in for Stripe. Ctrl-C stops all of it; the data
-    stays in TRUEUP_DATA_DIR.
+    Without TRUEUP_STRIPE_API_KEY the sandbox stands in for Stripe, and notices go to where
+    `trueup listen` takes them. What another shell needs is in the file `env` in TRUEUP_DATA_DIR, to
+    be sourced. Ctrl-C stops all of it; the data stays.
     """
     settings = read_settings()
     console = Console(stderr=True, highlight=False)
@@ -41,21 +47,32 @@ def up(port: int, workers: int) -> None:
         sandbox = _start_sandbox(settings, home)
         try:
             env = _environment(settings, servers, sandbox, port)
-            processes = [Process(command, home) for command in _commands(env, port, workers)]
+            commands = _commands(env, port, api_port, workers)
+            processes = [Process(command, home) for command in commands]
             running = [*servers.processes, *([sandbox[0]] if sandbox else [])]
             supervisor = Supervisor(processes, servers=running, tell=console.print)
             supervisor.start()
+            shared = home.absolute() / "env"
             try:
-                overview = _overview(settings, env, port, [*running, *processes])
-                told = [*overview, "For `trueup` in another shell:", *parts.exports(env)]
+                told = _overview(settings, env, port, api_port, [*running, *processes])
+                told += [f"For `trueup` in another shell: . {shared}"]
+                _share(shared, parts.exports(env))
                 console.print("\n".join(told), soft_wrap=True, markup=False)
                 supervisor.watch(stop)
             finally:
                 console.print("stopping")
+                shared.unlink(missing_ok=True)
                 supervisor.stop()
         finally:
             if sandbox:
                 sandbox[0].stop()
+
+
+def _share(path: Path, lines: list[str]) -> None:
+    """Leave the lines in a file that only this user can read: there are secrets among them."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+        written.write("\n".join(lines) + "\n")
 
 
 def _start_sandbox(settings: Settings, home: Path) -> tuple[Process, str] | None:
@@ -87,19 +104,22 @@ def _environment(
         enabled_events=["*"],
         api_version=STRIPE_API_VERSION,
     )
-    return parts.environment(
-        servers,
-        metrics_listen="",
-        stripe_api_key=API_KEY,
-        stripe_api_base=url,
-        webhook_secrets=f"sandbox={endpoint['secret']}",
-        catalog_path=str(catalog.absolute()),
-    )
+    chosen = {
+        "stripe_api_key": API_KEY,
+        "stripe_api_base": url,
+        "webhook_secrets": f"sandbox={endpoint['secret']}",
+        "catalog_path": str(catalog.absolute()),
+    }
+    if not settings.host_webhook_url:
+        chosen["host_webhook_url"] = parts.url(LISTEN_PORT)
+        chosen["host_webhook_secrets"] = f"whsec_{b64encode(os.urandom(32)).decode()}"
+    return parts.environment(servers, metrics_listen="", **chosen)
 
 
-def _commands(env: dict[str, str], port: int, workers: int) -> list[Command]:
+def _commands(env: dict[str, str], port: int, api_port: int, workers: int) -> list[Command]:
     return [
         parts.receiver(env, port),
+        parts.api(env, api_port),
         parts.relay(env),
         *(parts.worker(env, f"worker-{number}") for number in range(1, workers + 1)),
         parts.schedule(env),
@@ -107,12 +127,13 @@ def _commands(env: dict[str, str], port: int, workers: int) -> list[Command]:
 
 
 def _overview(
-    settings: Settings, env: dict[str, str], port: int, processes: list[Process]
+    settings: Settings, env: dict[str, str], port: int, api_port: int, processes: list[Process]
 ) -> list[str]:
     """What runs where, a line each: a table would fold the urls that are there to be copied."""
     shown = {
         "webhooks": f"{parts.url(port)}/webhooks/stripe",
         "ready?": f"{parts.url(port)}/readyz",
+        "API": f"{parts.url(api_port)}/v1, its document at {parts.url(api_port)}/docs",
         "Stripe": env.get(f"{PREFIX}STRIPE_API_BASE", settings.stripe_api_base),
     } | {one.command.name: f"pid {one.pid}, log {one.log}" for one in processes}
     return ["Trueup is running; Ctrl-C stops it", *parts.listed(shown)]

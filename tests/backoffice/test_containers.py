@@ -40,7 +40,7 @@ def test_every_container_runs_a_command_that_exists(name: str) -> None:
 
 
 def test_every_process_of_the_service_has_a_container() -> None:
-    processes = {"receiver", "worker", "relay", "schedule", "migrate", "sandbox"}
+    processes = {"receiver", "api", "worker", "relay", "schedule", "migrate", "sandbox"}
     assert set(OURS) == processes
     assert processes <= set(COMMANDS)
 
@@ -86,7 +86,7 @@ def test_the_image_starts_the_receiver_by_default() -> None:
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
 def test_every_container_has_a_health_check_for_where_it_listens(name: str) -> None:
     check = " ".join(SERVICES[name]["healthcheck"]["test"])
-    if name in {"receiver", "sandbox"}:
+    if name in {"receiver", "api", "sandbox"}:
         command = SERVICES[name]["command"]
         assert command[command.index("--port") + 1] in check
     elif name in OURS:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 START_S = 60
 PARTS = {
     *("postgres", "valkey", "sandbox"),
-    *("receiver", "relay", "worker-1", "worker-2", "schedule"),
+    *("receiver", "api", "relay", "worker-1", "worker-2", "schedule"),
 }
 
 
@@ -47,22 +47,36 @@ def started_up(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """`trueup up` with an environment of its own, ready; killed at the end if it still runs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TRUEUP_")}
     env["TRUEUP_DATA_DIR"] = str(home)
+    api_port = free_port()
     with (home / "up.log").open("wb") as log:
         running = subprocess.Popen(
-            [sys.executable, "-m", "backoffice", "up", "--port", str(port)],
+            [
+                sys.executable,
+                "-m",
+                "backoffice",
+                "up",
+                "--port",
+                str(port),
+                "--api-port",
+                str(api_port),
+            ],
             env=env,
             cwd=ROOT,
             stdout=log,
             stderr=log,
         )
         try:
-            wait_until(lambda: running.poll() is not None or answers_http(port, "/readyz"))
+            wait_until(lambda: running.poll() is not None or _ready(port, api_port))
             assert running.poll() is None, (home / "up.log").read_text()
             yield running
         finally:
             if running.poll() is None:
                 running.kill()
             running.wait()
+
+
+def _ready(*ports: int) -> bool:
+    return all(answers_http(port, "/readyz") for port in ports)
 
 
 def records(home: Path) -> dict[str, int]:
@@ -85,6 +99,9 @@ def test_up_runs_everything_and_leaves_nothing(home: Path) -> None:
     with started_up(home, port) as killed:
         parts = records(home)
         assert set(parts) == PARTS
+        shared = home / "env"
+        assert shared.stat().st_mode & 0o777 == 0o600
+        assert "export TRUEUP_STRIPE_API_BASE=" in shared.read_text()
 
         # Stripe's side of it is connected: what happens there arrives here, signed.
         sandbox = sandbox_url(home)
@@ -110,6 +127,7 @@ def test_up_runs_everything_and_leaves_nothing(home: Path) -> None:
         assert stopped.wait(START_S) == 0
         assert not any(psutil.pid_exists(pid) for pid in parts.values())
         assert records(home) == {}
+        assert not (home / "env").exists()
 
 
 def _deliveries(sandbox: str) -> str:
