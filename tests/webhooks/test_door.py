@@ -174,6 +174,16 @@ def test_there_is_nothing_else_behind_the_door(receiver: Receiver) -> None:
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
+def test_no_answer_may_be_kept_framed_or_taken_for_a_page(receiver: Receiver) -> None:
+    answers = [requests.get(receiver.url + path, timeout=5) for path in ("/healthz", "/x")]
+    answers += [post_event(receiver.url, a_change()), post_event(receiver.url, b"x", secret="no")]
+    for answer in answers:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Content-Type"] == "application/json"
+
+
 def test_a_redelivery_is_counted_and_answered_alike(receiver: Receiver, engine: Engine) -> None:
     event = a_change()
     assert [post_event(receiver.url, event).status_code for _ in range(3)] == [200, 200, 200]
@@ -231,6 +241,8 @@ def test_metrics_add_the_processes_up_on_an_address_of_their_own(
         'outcome="bad_signature",secret=""': "1.0",
     }
     assert "trueup_inbox_batch_rows_sum 14.0" in page
+    assert 'trueup_webhook_seconds_count{outcome="accepted"} 14.0' in page
+    assert "trueup_webhook_ack_age_seconds_count 14.0" in page
 
 
 @pytest.mark.parametrize("missing", ["stripe_api_key", "database_url"])
