@@ -29,7 +29,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@filtering(*JobState)
+@filtering(*(state.value for state in JobState))
 @click.option("--limit", type=click.IntRange(1, MOST), default=USUAL_LIMIT, show_default=True)
 @as_json_option
 def list_jobs(limit: int, as_json: bool, **given: Any) -> None:

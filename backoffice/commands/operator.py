@@ -233,7 +233,7 @@ def tell(story: Story) -> None:
     click.echo(story.id)
     for name, value in story.about.items():
         if value not in (None, "", [], {}):
-            click.echo(f"  {name:<14} {_brief(value)}")
+            click.echo(wrapped(f"{name:<14} {_brief(value)}", "  "))
     for step in story.steps:
         click.echo(f"{clock(step.at):<19}  {step.what}")
         click.echo(wrapped(step.line))

@@ -16,6 +16,7 @@ from reconcile.services import Services
 from reconcile.store import adjustments as adjustments_store
 from reconcile.store import audit, look, notices
 from reconcile.store.adjustments import Adjustment
+from reconcile.store.audit import AuditEntry
 from reconcile.store.findings import Finding
 from reconcile.store.look import MOST_TOLD, Event
 
@@ -55,7 +56,7 @@ def of_event(services: Services, event_id: str) -> Story | None:
             steps += _adjusted(session, adjustment)
         steps += _found(session, [acted.id, *(each.id for each in done)], acted, done)
         steps += _told(session, event, done)
-        steps += _audited(session, event.id, *(each.id for each in done))
+        steps += [*_audited(session, event.id), *_changes_audited(session, done)]
         together = look.superseded_with(session, event, limit=MOST_TOLD)
     if event.finished_at is not None:
         steps.append(Step(what="ended", line=f"{event.state}: {event.line}", at=event.finished_at))
@@ -74,7 +75,7 @@ def of_adjustment(services: Services, adjustment_id: str) -> Story | None:
         if found is None:
             return None
         trigger = look.event(session, found.trigger.removeprefix("activation:"))
-        steps = [*_adjusted(session, found), *_audited(session, found.id)]
+        steps = [*_adjusted(session, found), *_changes_audited(session, [found])]
         if trigger is not None:
             steps += [*_received(trigger), *_tried(trigger), *_decided(trigger)]
         opened = look.findings_from(
@@ -283,12 +284,24 @@ def _values(data: Mapping[str, Any]) -> set[str]:
     return {value for value in data.values() if isinstance(value, str)}
 
 
-def _audited(session: Session, *subjects: str) -> Iterator[Step]:
-    for subject in subjects:
+def _audited(session: Session, subject: str) -> Iterator[Step]:
+    for entry in audit.page(session, subject=subject, limit=MOST_TOLD):
+        yield _entry(entry)
+
+
+def _changes_audited(session: Session, done: Iterable[Adjustment]) -> Iterator[Step]:
+    """The entries of the subscriptions that name one of the adjustments."""
+    ids = {each.id: each.subscription_id for each in done}
+    for subject in sorted(set(ids.values())):
         for entry in audit.page(session, subject=subject, limit=MOST_TOLD):
-            why = f": {entry.because}" if entry.because else ""
-            line = f"{entry.action} by {entry.actor}{why}"
-            yield Step(what="audit", line=line, at=entry.at, facts={"entry": entry.id})
+            if ids.keys() & _values(entry.after or {}):
+                yield _entry(entry)
+
+
+def _entry(entry: AuditEntry) -> Step:
+    why = f": {entry.because}" if entry.because else ""
+    line = f"{entry.action} by {entry.actor}{why}"
+    return Step(what="audit", line=line, at=entry.at, facts={"entry": entry.id})
 
 
 def _what_next(event: Event) -> Iterator[str]:

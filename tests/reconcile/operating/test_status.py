@@ -1,0 +1,142 @@
+"""The screen: each thing that is not well says so, and what to do next."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert
+
+from backoffice.screen import screen, see_queue, see_receiver
+from reconcile.nights import audit, nightly
+from reconcile.operating.status import Part, QueueSeen, Status, look_around
+from reconcile.services import Services
+from reconcile.settings import Settings
+from reconcile.tables import findings, runs
+from tests.support.operating import dead, put
+from tests.support.services import running_services
+from tests.support.shop import Shop
+
+IDLE = QueueSeen(waiting=0, workers=2, busy=0, relays=1, budget_left=20, budget_per_s=20)
+
+
+def part(status: Status, name: str) -> Part:
+    return next(each for each in status.parts if each.name == name)
+
+
+def add_run(services: Services, task: str, *, days_ago: int, state: str = "done") -> None:
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    finished = {"finished_at": at} if state != "running" else {}
+    with services.sessions.begin() as session:
+        session.execute(
+            insert(runs).values(
+                task=task, night=at.date(), state=state, writes=True, started_at=at, **finished,
+                report={"error": "Stripe was away"} if state == "failed" else {},
+            )
+        )  # fmt: skip
+
+
+def test_where_all_is_well_nothing_is_to_be_done(shop: Shop) -> None:
+    for task in (nightly.TASK, audit.TASK):
+        add_run(shop.services, task, days_ago=0)
+    found = look_around(shop.services, IDLE)
+    assert found.well, [each for each in found.parts if not each.well]
+    assert not any(each.do for each in found.parts)
+
+
+def test_dead_letters_are_grouped_by_the_mistake_with_the_command_that_helps(shop: Shop) -> None:
+    for number in range(3):
+        dead(shop.services, work_key=f"sub:sub_{number}")
+    dead(shop.services, "StripeRejected:no_item", reason="no such item")
+    letters = part(look_around(shop.services, IDLE), "dead letters")
+    assert not letters.well
+    assert letters.line.startswith("3 x Boom@work.settle (boom); 1 x StripeRejected:no_item")
+    assert letters.do[0].endswith("requeue --state dead --fingerprint Boom@work.settle")
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [
+        ("workers", QueueSeen(waiting=9, workers=0, busy=0, relays=1, budget_left=1,
+                              budget_per_s=20)),
+        ("relay", QueueSeen(waiting=0, workers=1, busy=0, relays=0, budget_left=1,
+                            budget_per_s=20)),
+        ("queue", "Connection refused"),
+    ],
+)  # fmt: skip
+def test_what_is_not_alive_is_named(shop: Shop, name: str, queue: QueueSeen | str) -> None:
+    found = part(look_around(shop.services, queue), name)
+    assert not found.well
+    assert found.do
+
+
+def test_a_row_that_nobody_hints_tells_of_a_missing_relay(shop: Shop) -> None:
+    put(shop.services, due_at=datetime.now(UTC) - timedelta(minutes=1))
+    found = part(look_around(shop.services, IDLE), "relay")
+    assert not found.well
+    assert "was not hinted" in found.line
+
+
+def test_an_old_event_names_itself(shop: Shop) -> None:
+    old = datetime.now(UTC) - timedelta(hours=1)
+    event_id = put(shop.services, received_at=old)
+    found = part(look_around(shop.services, IDLE), "inbox")
+    assert not found.well
+    assert event_id in found.line
+
+
+@pytest.mark.parametrize(
+    ("task", "days_ago", "state", "said"),
+    [
+        (nightly.TASK, 2, "done", "did not happen"),
+        (nightly.TASK, 0, "failed", "Stripe was away"),
+        (audit.TASK, 4, "running", "did not happen"),
+    ],
+)
+def test_a_night_that_failed_or_did_not_happen_is_not_well(
+    shop: Shop, task: str, days_ago: int, state: str, said: str
+) -> None:
+    noon = datetime.now(UTC).replace(hour=12, minute=0)
+    add_run(shop.services, task, days_ago=days_ago, state=state)
+    found = part(look_around(shop.at(noon).services, IDLE), task.replace("_", " "))
+    assert not found.well
+    assert said in found.line
+    assert found.do
+
+
+def test_only_urgent_findings_wake_somebody(shop: Shop) -> None:
+    for kind, urgent in (("stripe_quantity_changed", False), ("stripe_below_floor", True)):
+        with shop.services.sessions.begin() as session:
+            session.execute(
+                insert(findings).values(kind=kind, subject="sub_1", summary="x", urgent=urgent)
+            )
+    found = part(look_around(shop.services, IDLE), "findings")
+    assert not found.well
+    assert found.do == ("trueup findings list --state open --type stripe_below_floor",)
+    assert found.facts["open"] == {"stripe_below_floor": 1, "stripe_quantity_changed": 1}
+
+
+def test_the_screen_is_there_while_the_database_and_the_queue_are_away(
+    make_settings: Callable[..., Settings],
+) -> None:
+    nowhere = make_settings(
+        database_url="postgresql://127.0.0.1:1/x", redis_url="redis://127.0.0.1:1"
+    )
+    with running_services(nowhere) as services:
+        found = screen(services, "http://127.0.0.1:1")
+    assert {each.name: each.well for each in found.parts} == {
+        "database": False,
+        "queue": False,
+        "receiver": False,
+    }
+    assert all(each.do for each in found.parts)
+
+
+def test_the_queues_server_is_asked_for_its_workers_and_the_budget(settings: Settings) -> None:
+    found = see_queue(settings)
+    assert isinstance(found, QueueSeen)
+    assert (found.workers, found.relays, found.budget_per_s) == (0, 0, 20)
+    assert found.budget_left == 20
+
+
+def test_a_receiver_that_is_not_one_is_not_ready(settings: Settings, sandbox: object) -> None:
+    assert not see_receiver(settings.stripe_api_base).well
