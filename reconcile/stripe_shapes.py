@@ -158,7 +158,8 @@ def parse_pending_item(raw: Json) -> InvoiceLine:
 def _read(what: str, parse: Callable[[Json], T], raw: Json) -> T:
     try:
         return parse(raw)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    # OSError: what the platform says of a time that no calendar holds.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise UnreadableShape(f"{what} {_named(raw)}: {type(error).__name__} {error}") from error
 
 

@@ -1,0 +1,1 @@
+"""What strangers, broken clients and odd files send: clear errors, and nothing stored half."""
