@@ -242,9 +242,7 @@ def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) 
     shop.settle(sub)
     found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(
-        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
-    )
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
     shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     held = shop.settle(sub)
@@ -282,9 +280,7 @@ def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
     wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
     found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
     assert isinstance(found, Preview)
-    seat_change.apply(
-        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
-    )
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
     shop.activate("org_1", "pro", 8)
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     shop.settle(sub)

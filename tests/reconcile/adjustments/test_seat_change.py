@@ -1,6 +1,9 @@
 """A person's change of seats: the preview in words and figures, and the one update it becomes."""
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import insert
 
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
@@ -8,6 +11,7 @@ from reconcile.adjustments.seat_change import Applied, Preview, Stale
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Keep, Refuse
+from reconcile.tables import reviews
 from tests.support.shop import Shop
 
 ADA = Actor("token:tok_1", "tok_1")
@@ -193,3 +197,117 @@ def test_a_change_into_an_invoice_of_many_pending_lines_is_still_compared(
     assert len(shop.invoices(sub, "subscription_update")) == 1
     ledger = next(check for check in checks.run(shop.services) if "ledger" in check.name)
     assert ledger.ok, ledger.detail
+
+
+def test_a_preview_expires(shop: Shop, sub: str) -> None:
+    """A second before half an hour it is applied, and charged as it was shown."""
+    found = previewed(shop, Wanted(quantities={"voice": 7}))
+    late = shop.at(found.expires_at)
+    expired = applied(late, found)
+    assert isinstance(expired, Stale)
+    assert expired.refusal.code == "preview_expired"
+    assert isinstance(expired.fresh, Preview)
+    assert shop.writes(sub) == 0
+    done = applied(shop.at(found.expires_at - timedelta(seconds=1)), found)
+    assert isinstance(done, Applied), done
+    assert done.adjustment is not None
+    assert done.adjustment.total_minor == found.quote.total_minor
+
+
+def test_a_preview_does_not_outlast_its_billing_period(shop: Shop) -> None:
+    start = 1_775_044_800
+    clock = str(shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": start})["id"])
+    sub = shop.subscribe(shop.organization(voice=1, test_clock=clock), {"voice": 2})
+    shop.settle(sub)
+    items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+    end = int(items[0]["current_period_end"])
+    path = f"/v1/test_helpers/test_clocks/{clock}/advance"
+    shop.sandbox.post(path, {"frozen_time": end - 60})
+    found = previewed(shop, Wanted(quantities={"voice": 4}))
+    shop.sandbox.post(path, {"frozen_time": end + 60})
+    expired = applied(shop, found)
+    assert isinstance(expired, Stale)
+    assert expired.refusal.code == "preview_expired"
+    assert expired.refusal.message == "A new billing period has begun: nothing was changed"
+    assert shop.writes(sub) == 0
+
+
+def test_a_credit_that_came_in_between_changes_what_is_due(shop: Shop, sub: str) -> None:
+    """Due now is part of what was shown: a preview that promised another amount is stale."""
+    found = previewed(shop, Wanted(quantities={"voice": 7}))
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    path = f"/v1/customers/{customer}/balance_transactions"
+    shop.sandbox.post(path, {"amount": -300, "currency": "usd"})
+    stale = applied(shop, found)
+    assert isinstance(stale, Stale)
+    assert isinstance(stale.fresh, Preview)
+    assert stale.fresh.quote.due_now_minor == found.quote.due_now_minor - 300
+    assert stale.fresh.quote.starting_balance_minor == -300
+
+
+def test_members_move_without_stripe_where_there_is_room(shop: Shop) -> None:
+    """B6: nothing is written to Stripe, and the room is checked again when it is saved."""
+    customer = shop.organization(base=2, voice=1)
+    sub = shop.subscribe(customer, {"base": 2, "voice": 2})
+    shop.settle(sub)
+    move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
+    found = previewed(shop, Wanted(moves=(move,)))
+    assert found.quote.words.startswith("Change: 1 member moved.")
+    done = applied(shop, found)
+    assert isinstance(done, Applied)
+    assert applied(shop, found) == done
+    with shop.services.sessions() as session:
+        counts = shop.services.roster.counts(session, "org_1").by_seat_type
+    assert counts == {"base": 1, "voice": 2}
+    assert shop.writes(sub) == 0
+
+
+@pytest.mark.parametrize(
+    ("member_id", "to", "code"),
+    [
+        ("nobody", "voice", "invalid_move"),
+        ("member_voice_active_0", "voice", "invalid_move"),
+        ("member_base_active_0", "phone", "seat_type_not_allowed"),
+    ],
+)
+def test_who_cannot_move(shop: Shop, sub: str, member_id: str, to: str, code: str) -> None:
+    move = Move(member_id=member_id, from_seat_type="base", to_seat_type=to)
+    wanted = Wanted(quantities={"voice": 7}, moves=(move,))
+    refused = seat_change.preview(shop.services, "org_1", wanted, actor=ADA)
+    assert isinstance(refused, Refuse)
+    assert refused.code == code
+
+
+def test_a_member_moves_once_in_a_save(shop: Shop, sub: str) -> None:
+    move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
+    wanted = Wanted(quantities={"voice": 7}, moves=(move, move))
+    refused = seat_change.preview(shop.services, "org_1", wanted, actor=ADA)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "invalid_move"
+
+
+def test_a_restricted_organization_buys_nothing_and_may_reduce(shop: Shop, sub: str) -> None:
+    """C8: the grace of an Enterprise review is over."""
+    with shop.services.sessions.begin() as session:
+        session.execute(
+            insert(reviews).values(
+                organization_id="org_1",
+                kind="enterprise",
+                reason="over",
+                restricted_at=shop.services.clock(),
+            )
+        )
+    refused = seat_change.preview(
+        shop.services, "org_1", Wanted(quantities={"voice": 7}), actor=ADA
+    )
+    assert isinstance(refused, Refuse)
+    assert refused.code == "organization_restricted"
+    assert isinstance(applied(shop, previewed(shop, Wanted(quantities={"base": 9}))), Applied)
+
+
+def test_the_interval_of_own_seats_is_each_members_own(shop: Shop) -> None:
+    shop.organization(plan="workspace_pro")
+    refused = seat_change.preview(shop.services, "org_1", Wanted(interval="year"), actor=ADA)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "own_seat"
+    assert "billing portal" in refused.remedies[0]
