@@ -130,6 +130,24 @@ def test_when_stripe_asks_one_process_to_slow_down_all_do(
     other.acquire("GET /v1/subscriptions")
 
 
+def test_a_shorter_wish_for_time_does_not_end_a_longer_pause(
+    make_settings: MakeSettings, redis_url: str, redis_client: redis.Redis
+) -> None:
+    """Two calls at once are refused: one may come back in a minute, the other in a moment."""
+    settings = make_settings(redis_url=redis_url)
+    one, other = (SharedBudget(settings, longest_wait_s=0) for _ in range(2))
+    one.slow_down(60)
+    one.slow_down(0.1)
+    other.slow_down(0.1)
+    time.sleep(0.2)
+    for budget in (one, other):
+        with pytest.raises(RateLimited):
+            budget.acquire("GET /v1/subscriptions")
+    assert redis_client.pttl(PAUSED) > 50_000
+    other.slow_down(120)
+    assert redis_client.pttl(PAUSED) > 110_000, "a longer one is heard"
+
+
 def test_a_429_of_the_account_slows_all_down_and_one_of_an_object_does_not(
     make_settings: MakeSettings, redis_url: str, redis_client: redis.Redis, sandbox: Sandbox
 ) -> None:

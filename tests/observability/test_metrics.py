@@ -1,0 +1,174 @@
+"""What the metrics tell is so: money, calls, drift, how things stand; added up over processes."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client import REGISTRY, CollectorRegistry
+from sqlalchemy import Engine, insert
+
+from backoffice.local.network import LOOPBACK, free_port
+from reconcile.database import build_sessions
+from reconcile.nights import nightly
+from reconcile.policy.values import FindingKind, Observation
+from reconcile.settings import Settings
+from reconcile.store import findings
+from reconcile.store.findings import Scope
+from reconcile.tables import pauses
+from tests.support.inbox import an_event
+from tests.support.services import environment
+from tests.support.shop import Shop
+from tests.support.workshop import Workshop, eventually
+from worker.standing import StandingCollector
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def since() -> Callable[..., float]:
+    """How much a series has grown since it was first asked for in this test."""
+    before: dict[str, float] = {}
+
+    def grown(name: str, **labels: str) -> float:
+        now = value(name, **labels)
+        return now - before.setdefault(f"{name}{labels}", now)
+
+    return grown
+
+
+def test_a_raise_is_counted_with_its_calls_and_its_money(
+    shop: Shop, since: Callable[..., float]
+) -> None:
+    customer = shop.organization(plan="team", member=3)
+    subscription = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(subscription)
+    shop.activate("org_1", "member", 5)
+    charged = {"direction": "charged", "currency": "usd"}
+    written = {"endpoint": "POST /v1/subscriptions", "result": "ok"}
+    for _ in range(2):
+        money = since("trueup_money_moved_minor_total", **charged)
+        applied = since("trueup_adjustments_total", kind="quantities", state="applied")
+        calls = since("trueup_stripe_calls_total", **written)
+        timed = since("trueup_stripe_call_seconds_count", endpoint="POST /v1/subscriptions")
+        shop.settle(subscription)
+    (adjustment,) = shop.adjustments(subscription)
+    assert adjustment.total_minor
+    assert (money, applied, calls, timed) == (adjustment.total_minor, 1, 1, 1)
+
+
+def test_what_came_of_a_call_is_told_from_a_short_list(
+    shop: Shop, since: Callable[..., float]
+) -> None:
+    endpoint = "GET /v1/subscriptions"
+    for kind, result in (("rate_limit", "rate_limited"), ("server_error", "unavailable")):
+        since("trueup_stripe_calls_total", endpoint=endpoint, result=result)
+        shop.sandbox.control("/faults", {"kind": kind})
+        with pytest.raises(Exception):  # noqa: B017, PT011 - which, is told by the metric
+            shop.services.stripe.subscription("sub_1")
+        assert since("trueup_stripe_calls_total", endpoint=endpoint, result=result) == 1
+    since("trueup_stripe_calls_total", endpoint=endpoint, result="gone")
+    with pytest.raises(Exception, match="sub_1"):
+        shop.services.stripe.subscription("sub_1")
+    assert since("trueup_stripe_calls_total", endpoint=endpoint, result="gone") == 1
+
+
+def test_a_night_is_timed_and_its_drift_counted(shop: Shop, since: Callable[..., float]) -> None:
+    subscription = shop.subscribe(shop.organization(voice=5), {"voice": 5})
+    shop.settle(subscription)
+    shop.edit(subscription, "voice", 4, proration_behavior="none")
+    for _ in range(2):
+        ran = since("trueup_run_seconds_count", task="nightly")
+        done = since("trueup_runs_total", task="nightly", state="done")
+        differing = since("trueup_nightly_differences_total", reason="quantity")
+        nightly.run(shop.services, date(2026, 3, 1), writes=False)
+    assert (ran, done, differing) == (1, 1, 1)
+
+
+@pytest.fixture
+def standing(settings: Settings) -> Iterator[StandingCollector]:
+    made = StandingCollector(settings)
+    yield made
+    made.close()
+
+
+def test_how_things_stand_is_read_from_the_database(
+    standing: StandingCollector, engine: Engine
+) -> None:
+    now = datetime.now(UTC)
+    with build_sessions(engine).begin() as session:
+        an_event(session, received_at=now - timedelta(minutes=10))
+        an_event(session, error_class="waiting", started_at=now)
+        an_event(session, state="dead", error_class="permanent")
+        an_event(session, state="dead", error_class="permanent")
+        an_event(session, state="done")
+        scope = Scope(organization_id="org_1")
+        found = Observation(kind=FindingKind.OVER_HARD_CAP, summary="too many")
+        findings.observe(session, scope, found, at=now, opened_by="test")
+        session.execute(
+            insert(pauses).values(scope="writes", value="", paused_by="kim", because="a rehearsal")
+        )
+    registry = CollectorRegistry()
+    registry.register(standing)
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+    assert told["trueup_database_up",] == 1
+    assert told["trueup_inbox_unfinished",] == 2
+    assert 595 < told["trueup_inbox_oldest_seconds",] < 700
+    assert told["trueup_inbox_failing", "waiting"] == 1
+    assert told["trueup_inbox_dead", "permanent"] == 2
+    assert told["trueup_findings_open", "over_hard_cap"] == 1
+    assert told["trueup_paused", "writes"] == 1
+    assert told["trueup_adjustments_in_flight",] == 0
+
+
+def test_a_database_that_is_away_leaves_no_old_numbers(
+    make_settings: Callable[..., Settings],
+) -> None:
+    away = StandingCollector(make_settings(database_url="postgresql://x@127.0.0.1:1/x"))
+    (only,) = away.collect()
+    away.close()
+    assert [(s.name, s.value) for s in only.samples] == [("trueup_database_up", 0)]
+
+
+@pytest.fixture
+def workshop(engine: Engine, settings: Settings, tmp_path: Path) -> Iterator[Workshop]:
+    env = os.environ | environment(settings) | {"TRUEUP_HINT_LEASE_S": "1"}
+    made = Workshop(tmp_path, dict(env), build_sessions(engine))
+    yield made
+    made.stop()
+
+
+def test_processes_that_share_a_directory_are_added_up(workshop: Workshop, tmp_path: Path) -> None:
+    """Two workers, one address: one answers for both, and the other works all the same."""
+    port = free_port()
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    shared = {
+        "PROMETHEUS_MULTIPROC_DIR": str(counts),
+        "TRUEUP_METRICS_LISTEN": f"{LOOPBACK}:{port}",
+    }
+    workers = [workshop.worker(**shared) for _ in range(2)]
+    eventually(lambda: sum("no metrics from this process" in w.tail() for w in workers) == 1)
+    workshop.relay_here()
+    for number in range(40):
+        workshop.event(f"sub:quick-{number}")
+    eventually(lambda: workshop.count("done") == 40)
+    assert {pid for _, _, pid in workshop.entries()}
+
+    def done() -> float:
+        page = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=5).text
+        found = re.findall(
+            r'^trueup_worked_off_total\{ended="done",scope="sub"\} (\S+)$', page, re.M
+        )
+        return sum(map(float, found))
+
+    eventually(lambda: done() == 40)
