@@ -1,7 +1,8 @@
 """Retention: personal data goes out of finished events after its time, later the events themselves.
 
 Dead letters stay whole until a person acts. Rows are not deleted before Stripe has forgotten them
-too: the gap audit would bring them in again. What the API answered goes when nobody repeats it.
+too: the gap audit would bring them in again. What the API answered goes when nobody repeats it,
+and a preview that nobody applied.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from reconcile import metrics, scrub
 from reconcile.nights.tasks import TaskReport, once
 from reconcile.services import Services
 from reconcile.settings import Settings
-from reconcile.store import idempotency
+from reconcile.store import idempotency, previews
 from reconcile.store import retention as store
 from reconcile.store.runs import Run
 from reconcile.stripe_shapes import TRACE
@@ -49,6 +50,7 @@ def _prune(services: Services, run: Run) -> Mapping[str, Any]:
             services, partial(_redact, services.settings), BODIES, metrics.REDACTED.inc
         ),
         "answers": _all(services, partial(idempotency.prune, before=before), BATCH),
+        "previews": _all(services, partial(previews.prune, before=before), BATCH),
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
@@ -81,6 +81,21 @@ def sent(session: Session, preview_id: str, adjustment_id: str) -> None:
 def applied(session: Session, preview_id: str, outcome: Mapping[str, Any], *, at: datetime) -> None:
     """Note that it was applied, and the answer."""
     _write(session, preview_id, applied_at=at, outcome=dict(outcome))
+
+
+def prune(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete previews that expired before this and were never applied; returns how many."""
+    old = (
+        select(previews.c.id)
+        .where(
+            previews.c.expires_at < before,
+            previews.c.adjustment_id.is_(None),
+            previews.c.applied_at.is_(None),
+        )
+        .limit(limit)
+    )
+    gone = session.execute(delete(previews).where(previews.c.id.in_(old)).returning(previews.c.id))
+    return len(gone.all())
 
 
 def _write(session: Session, preview_id: str, **values: Any) -> None:

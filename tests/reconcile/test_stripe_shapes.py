@@ -101,3 +101,23 @@ def test_any_field_of_any_type_is_read_or_called_unreadable(
 def test_what_is_no_such_object_is_unreadable(parse: Any, raw: dict[str, Any]) -> None:
     with pytest.raises(UnreadableShape):
         parse(raw)
+
+
+def test_tax_that_is_included_adds_nothing_to_a_line() -> None:
+    """Shapes of Stripe's `invoice.lines.data[].taxes` and `discount_amounts`."""
+    behavior = {"taxability_reason": "standard_rated", "type": "tax_rate_details"}
+    line = {
+        "id": "il_1",
+        "amount": 1200,
+        "currency": "eur",
+        "quantity": 1,
+        "period": {"start": 1_790_000_000, "end": 1_790_000_600},
+        "discount_amounts": [{"amount": 100, "discount": "di_1"}],
+        "taxes": [
+            behavior | {"amount": 183, "tax_behavior": "inclusive", "taxable_amount": 917},
+            behavior | {"amount": 55, "tax_behavior": "exclusive", "taxable_amount": 1100},
+        ],
+    }
+    found = parse_line(line)
+    assert (found.discount_minor, found.tax_minor, found.added_tax_minor) == (100, 238, 55)
+    assert found.total_minor == 1200 - 100 + 55

@@ -11,6 +11,7 @@ from reconcile.adjustments.seat_change import Applied, Preview, Stale
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Keep, Refuse
+from reconcile.store import previews
 from reconcile.tables import reviews
 from tests.support.shop import Shop
 
@@ -311,3 +312,14 @@ def test_the_interval_of_own_seats_is_each_members_own(shop: Shop) -> None:
     assert isinstance(refused, Refuse)
     assert refused.code == "own_seat"
     assert "billing portal" in refused.remedies[0]
+
+
+def test_previews_that_nobody_applied_are_not_kept(shop: Shop, sub: str) -> None:
+    kept, gone = (previewed(shop, Wanted(quantities={"voice": count})) for count in (6, 7))
+    assert isinstance(applied(shop, kept), Applied)
+    with shop.services.sessions.begin() as session:
+        assert previews.prune(session, before=gone.expires_at, limit=10) == 0
+        later = gone.expires_at + timedelta(seconds=1)
+        assert previews.prune(session, before=later, limit=10) == 1
+        assert previews.by_id(session, "org_1", gone.id) is None
+        assert previews.by_id(session, "org_1", kept.id) is not None

@@ -98,7 +98,7 @@ def test_personal_data_goes_and_what_a_rerun_reads_stays(services: Services) -> 
             an_event(session, state="done", payload=body, finished_at=days_ago(6)),
             an_event(session, payload=body, received_at=days_ago(60)),
         }
-    assert prune.run(services, NIGHT).report == {"deleted": 0, "redacted": 5, "answers": 0}
+    assert prune.run(services, NIGHT).report == {"deleted": 0, "redacted": 5, "answers": 0, "previews": 0}
     found = bodies(services)
     assert {each for each, kept in found.items() if kept == body} == whole
     for each in over:
