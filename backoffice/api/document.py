@@ -6,7 +6,6 @@ the frame's doing, so it is written down here, once, for every operation.
 
 from typing import Any
 
-from flask_openapi.models.schema import Schema
 from flask_openapi.openapi import OpenAPI
 from flask_openapi.utils import get_model_schema
 
@@ -61,8 +60,7 @@ _KEY = {
 
 
 def describe(app: OpenAPI) -> dict[str, Any]:
-    """Return the document of everything that is registered."""
-    app.components_schemas["Problem"] = Schema(**get_model_schema(Problem, mode="serialization"))
+    """Return the document of everything that is registered; to be asked once."""
     document: dict[str, Any] = app.api_doc
     document |= {"openapi": VERSION, "jsonSchemaDialect": DIALECT}
     document["components"]["schemas"].pop(app.validation_error_model.__name__)

@@ -84,6 +84,13 @@ def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert references <= set(document["components"]["schemas"])
 
 
+def test_it_is_the_same_each_time(document: dict[str, Any], api: Client) -> None:
+    assert api.send("GET", "/openapi.json", root="").ok().json == document
+    for _, path, said in operations(document):
+        names = [(one["in"], one["name"]) for one in said.get("parameters", [])]
+        assert len(set(names)) == len(names), path
+
+
 def test_every_operation_says_who_may_and_what_may_happen(document: dict[str, Any]) -> None:
     ids = [said["operationId"] for _, _, said in operations(document)]
     assert len(set(ids)) == len(ids)
@@ -132,6 +139,18 @@ def test_every_operation_needs_its_scope(document: dict[str, Any], api: Client, 
         stranger = api.with_token(a_token(shop.services, *others))
         refused = stranger.send(method.upper(), path.replace("{", "").replace("}", ""), root="")
         refused.problem(403, "scope_missing")
+
+
+def test_another_organizations_token_finds_nothing_anywhere(
+    document: dict[str, Any], api: Client, shop: Shop
+) -> None:
+    shop.organization("org_1")
+    stranger = api.with_token(a_token(shop.services, organization_id="org_2"))
+    below = [one for one in operations(document) if "{organization_id}" in one[1]]
+    assert len(below) > 20
+    for method, path, _ in below:
+        asked = re.sub(r"\{\w+\}", "x", path.replace("{organization_id}", "org_1"))
+        stranger.send(method.upper(), asked, root="").problem(404, "not_found")
 
 
 def test_every_resource_is_below_the_version() -> None:
