@@ -216,6 +216,7 @@ with running_services(Settings()) as ready:
 def test_two_admins_demoting_each_other_leave_one_fifty_times_over(
     services: Services, offline: Settings
 ) -> None:
+    """B8."""
     rounds = 50
     with services.sessions.begin() as session:
         for number in range(rounds):
