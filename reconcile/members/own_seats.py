@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
+from reconcile.adjustments import holding
 from reconcile.members.joining import REMOVED, Case, unlocked
 from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
 from reconcile.policy.permits import Deed
@@ -52,7 +53,11 @@ def check_out(
     with services.sessions() as session:
         case = unlocked(session, services, organization_id, actor)
         member = case.need(member_id)
-        if refused := case.refuse_unpermitted(Deed.PAY, member_id) or _unfit(case, member):
+        if refused := (
+            case.refuse_unpermitted(Deed.PAY, member_id)
+            or holding.refuse_paused(session, organization_id)
+            or _unfit(case, member)
+        ):
             return refused
         payer = case.organization.stripe_customer_id
     if asked.by_organization and payer is None:

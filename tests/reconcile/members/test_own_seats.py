@@ -15,6 +15,7 @@ from reconcile.members.inviting import accept, invite
 from reconcile.members.joining import Done
 from reconcile.members.membership import block
 from reconcile.members.own_seats import Asked, Checkout
+from reconcile.operating import pausing
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import work_off
 from reconcile.store import audit, roster
@@ -111,6 +112,14 @@ def test_the_organizations_customer_may_pay(shop: Shop, workspace: str) -> None:
     paid = pays(shop, opens(shop, asked=asked, by=ANN))
     assert paid["customer"] == workspace
     assert paid["amount_total"] == 106920
+
+
+def test_no_page_is_opened_while_writes_are_paused(shop: Shop, workspace: str) -> None:
+    """A2: the kill switch is one for new subscriptions too."""
+    pausing.pause(shop.services, "writes", "", Actor("cli:kim", because="wrong prices"))
+    assert refused(shop) == "paused"
+    pausing.resume(shop.services, "writes", "", Actor("cli:kim", because="mended"))
+    opens(shop)
 
 
 def test_a_page_is_only_for_whom_it_helps(shop: Shop, workspace: str) -> None:
