@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile.catalog import load_catalog
 from reconcile.database import build_engine
 from reconcile.roster import Roster, RosterUnreadable, build_roster
 from reconcile.settings import Settings
+from reconcile.store import roster_view
 from tests.support.roster import add_members, add_organization
 
 ROOT = Path(__file__).parent.parent.parent
@@ -125,6 +127,41 @@ def test_the_hosts_view_may_have_a_row_per_member_or_per_seat_type(
     assert roster.counts(session, "org_1").by_seat_type == {"base": 0, "voice": 2}
 
 
+def test_one_count_that_no_quantity_can_be_is_one_organizations_trouble(
+    session: Session, make_roster: MakeRoster, host: Host
+) -> None:
+    """Two of them would not even add up to a bigint; the others are read all the same."""
+    host.has(
+        "create view host_seats as select * from (values ('org_1', 'voice', 3::bigint), "
+        "('org_2', 'voice', 9223372036854775807), ('org_2', 'voice', 9223372036854775807)) "
+        "as v (organization_id, seat_type, active)"
+    )
+    roster = make_roster(roster_view="host_seats", roster_database_url=host.url)
+    found = {each.organization_id: each for each in roster.all_counts(session)}
+    assert (found["org_1"].active, found["org_1"].sound) == (3, True)
+    assert (found["org_2"].active, found["org_2"].sound) == (0, False)
+
+
+def test_the_whole_view_may_take_longer_than_one_organization(
+    session: Session, make_roster: MakeRoster, host: Host
+) -> None:
+    host.has(
+        "create view host_seats as select 'org_1' as organization_id, 'voice' as seat_type, "
+        "1 as active where pg_sleep(1.2) is not null"
+    )
+    roster = make_roster(roster_view="host_seats", roster_database_url=host.url)
+    assert roster.view is not None
+    assert roster.view.engine is not None
+    with roster.view.engine.connect() as connection:
+        connection.execute(text("set statement_timeout = '500ms'"))
+        connection.commit()
+        found = list(roster_view.all_counts(connection, "host_seats"))
+        assert [each.active for each in found] == [1]
+        connection.commit()
+        with pytest.raises(OperationalError):
+            roster_view.counts_of(connection, "host_seats", "org_1")
+
+
 def test_a_host_with_numbers_for_ids(
     session: Session,
     make_roster: MakeRoster,
@@ -141,7 +178,7 @@ def test_a_host_with_numbers_for_ids(
     assert "integer" in (roster.counts(session, "seven").problem or "")
 
 
-@pytest.mark.parametrize("wrong", ["null::int", "-1"])
+@pytest.mark.parametrize("wrong", ["null::int", "-1", "3000000000", "9223372036854775807"])
 def test_an_unusable_active_is_a_problem_and_no_number(
     wrong: str,
     session: Session,
