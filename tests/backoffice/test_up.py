@@ -19,7 +19,7 @@ from backoffice.local.account import temporary_home, unprivileged_account
 from backoffice.local.network import answers_http, free_port
 
 ROOT = Path(__file__).parent.parent.parent
-START_S = 60
+START_S = 120
 PARTS = {
     *("postgres", "valkey", "sandbox"),
     *("receiver", "api", "relay", "worker-1", "worker-2", "schedule"),
@@ -93,7 +93,7 @@ def sandbox_url(home: Path) -> str:
     return first.rpartition(" ")[2]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_up_runs_everything_and_leaves_nothing(home: Path) -> None:
     port = free_port()
     with started_up(home, port) as killed:

@@ -50,6 +50,15 @@ def test_net_zero_for_every_pool_is_allowed_in_a_full_pool() -> None:
     assert isinstance(decide_activation(facts), Allow)
 
 
+def test_a_restriction_lets_nobody_into_a_seat_and_never_touches_the_owner() -> None:
+    """activation.restricted, C8: whatever room there is, once the grace of a review is over."""
+    outcome = refused(commerce(active=1, restricted=True))
+    assert outcome.code == "organization_restricted"
+    assert outcome.notify == "owner"
+    assert isinstance(decide_activation(commerce(None, restricted=True)), Allow)
+    assert isinstance(decide_activation(commerce(frees="admin", restricted=True)), Allow)
+
+
 def test_another_tier_is_refused_whole() -> None:
     """A5, activation.tier."""
     outcome = refused(activation(1, 9, pool_tier="business"))

@@ -152,6 +152,13 @@ def test_nothing_is_bought_past_the_hard_cap() -> None:
     assert refused(facts, quantities={"voice": 8}).code == "hard_cap"
 
 
+def test_a_restricted_organization_adds_no_seats_and_may_remove_some() -> None:
+    """C8."""
+    facts = change_facts((2, 3), (2, 5), restricted=True)
+    assert refused(facts, quantities={"voice": 6}).code == "organization_restricted"
+    assert decided(facts, quantities={"voice": 4}).quantities == {"voice": 4}
+
+
 def test_a_quantity_over_the_ceiling_may_still_come_down() -> None:
     facts = change_facts((2, 3), (2, 30), rules=rules(voice={"ceiling": 20}))
     assert decided(facts, quantities={"voice": 25}).quantities == {"voice": 25}

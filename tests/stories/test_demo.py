@@ -96,7 +96,7 @@ def test_kept_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
     said = shown.read_text()
