@@ -108,10 +108,10 @@ def test_the_queue_is_used_with_a_password_and_with_few_rights(
         "~LIMITS:*",
     ]
     user = ["ACL", "SETUSER", "of_the_test", "reset", "on", ">hunter2", *rights, "&*"]
-    redis_client.execute_command(*user)
+    command: Callable[..., object] = redis_client.execute_command
+    command(*user)
     try:
-        parts = redis.connection.parse_url(redis_url)
-        url = f"redis://of_the_test:hunter2@{parts['host']}:{parts['port']}/{parts.get('db', 0)}"
+        url = re.sub(r"//[^@]*@|//", "//of_the_test:hunter2@", redis_url, count=1)
         settings = make_settings(redis_url=url)
         queue = Queue(settings)
         queue.hint(["sub:sub_1"])
@@ -125,7 +125,7 @@ def test_the_queue_is_used_with_a_password_and_with_few_rights(
         with pytest.raises(redis.exceptions.NoPermissionError):
             connect(settings).config_get("*")
     finally:
-        redis_client.execute_command("ACL", "DELUSER", "of_the_test")
+        command("ACL", "DELUSER", "of_the_test")
 
 
 def test_rediss_means_tls_that_is_verified(make_settings: Callable[..., Settings]) -> None:

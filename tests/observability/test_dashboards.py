@@ -57,7 +57,7 @@ def _declared() -> dict[str, Declared]:
             labels = set(ast.literal_eval(given[0])) if given else set()
             for suffix in SUFFIXES[kind]:
                 extra = {"le"} if suffix == "_bucket" else set()
-                found[f"{first.value}{suffix}"] = Declared(kind, frozenset(labels | extra))
+                found[f"{first.value!s}{suffix}"] = Declared(kind, frozenset(labels | extra))
     return found
 
 

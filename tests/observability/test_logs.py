@@ -167,7 +167,7 @@ def _ask_the_api(installation: Installation, shop: Shop) -> str:
 
 def _state(shop: Shop, event_id: str) -> str:
     with shop.services.sessions() as session:
-        return session.execute(select(events.c.state).where(events.c.id == event_id)).scalar_one()
+        return str(session.scalars(select(events.c.state).where(events.c.id == event_id)).one())
 
 
 def _server_logs(servers: Servers) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 import structlog
+from pydantic import SecretStr
 
 from reconcile import error_reports, log
 from reconcile.settings import Settings
@@ -34,8 +35,8 @@ def sink() -> Iterator[Sink]:
     structlog.configure(**before)
 
 
-def dsn(sink: Sink) -> str:
-    return sink.url.replace("http://", "http://public@") + "/42"
+def dsn(sink: Sink) -> SecretStr:
+    return SecretStr(sink.url.replace("http://", "http://public@") + "/42")
 
 
 def reports(sink: Sink) -> list[dict[str, Any]]:
@@ -92,4 +93,4 @@ def test_without_the_extra_the_process_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
     with pytest.raises(ValueError, match=r"trueup\[sentry\]"):
-        error_reports.configure(Settings(sentry_dsn="http://public@127.0.0.1:1/1"))
+        error_reports.configure(Settings(sentry_dsn=SecretStr("http://public@127.0.0.1:1/1")))

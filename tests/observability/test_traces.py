@@ -132,7 +132,7 @@ def received(bodies: list[bytes]) -> Iterator[tuple[str, Any]]:
 
 def state(services: Services, event_id: str) -> str:
     with services.sessions() as session:
-        return session.execute(select(events.c.state).where(events.c.id == event_id)).scalar_one()
+        return str(session.scalars(select(events.c.state).where(events.c.id == event_id)).one())
 
 
 def test_off_it_keeps_no_trace_imports_nothing_and_costs_nothing(shop: Shop) -> None:
