@@ -158,6 +158,8 @@ def parse_catalog(text: str, *, name: str = "catalog") -> Catalog:
         where = f"line {place[1]}, column {place[2]}" if place else "at its end"
         what = str(error).partition(" (")[0]
         raise CatalogError(f"{name}, {where}: {what}") from error
+    except RecursionError:
+        raise CatalogError(f"{name}: values are nested too deeply") from None
     tables, problems = parse_tables(data)
     if tables is None:
         lines = [f"{where or 'the file'}: {what}" for where, what in problems]

@@ -35,6 +35,8 @@ POOLS = ("voice", "base")
 NAMES = [f"m{number}" for number in range(5)]
 MEMBERS = st.sampled_from(["root", *NAMES])
 POOL = st.sampled_from(POOLS)
+# Each is thirty steps of several calls; a longer run is `--hypothesis-seed` away.
+MOST_LIVES = 6
 _numbers = count(1)
 
 
@@ -282,10 +284,10 @@ def test_an_agency_at_random(shop: Shop) -> None:
         pass
 
     Here.shop, Here.api = shop, api
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis gives it no types
+    run_state_machine_as_test(
         Here,
         settings=hypothesis.settings(
-            max_examples=max(5, hypothesis.settings.default.max_examples // 16),
+            max_examples=MOST_LIVES,
             stateful_step_count=30,
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
