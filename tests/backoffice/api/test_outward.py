@@ -135,6 +135,22 @@ def test_two_months_of_large_usage_open_one_review(api: Client, shop: Shop) -> N
     assert api.get(f"/reviews/{review['id']}").ok()["closed_by"] == "trueup"
 
 
+def test_usage_that_a_person_saw_is_not_news_while_it_goes_on(api: Client, shop: Shop) -> None:
+    """C9."""
+    commerce(shop, admins=1)
+    usage = "/organizations/org_1/usage"
+    for month in ("2026-01", "2026-02"):
+        api.put(f"{usage}/{month}", orders=2600).ok()
+    (review,) = api.get("/reviews").ok()["data"]
+    api.post(f"/reviews/{review['id']}/close", because="we talked").ok()
+    api.put(f"{usage}/2026-03", orders=2700).ok()
+    assert len(api.get("/reviews").ok()["data"]) == 1
+    for month, count in (("2026-04", 100), ("2026-05", 2600), ("2026-06", 2600)):
+        api.put(f"{usage}/{month}", orders=count).ok()
+    found = api.get("/reviews").ok()["data"]
+    assert [one["closed_at"] is None for one in found] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("month", "body"),
     [
