@@ -81,7 +81,7 @@ def create_app(
         },
         validation_error_callback=refuse_invalid,
     )
-    app.config["MAX_CONTENT_LENGTH"] = form.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = form.READ_BYTES
     app.extensions[SERVICES] = services
     scopes: dict[str, Scope] = {}
     for resource in resources:
