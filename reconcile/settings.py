@@ -57,7 +57,8 @@ class Settings(BaseSettings):
         "tests start an embedded one. Needs session-level connections (no transaction pooling).",
     )
     redis_url: str = Field(
-        default="", description="Valkey or Redis, `redis://...`. Empty: an embedded Valkey."
+        default="",
+        description="Valkey or Redis, `redis://...`, or `rediss://...` for TLS. Empty: an embedded one.",
     )
     data_dir: Path = Field(
         default=Path(".trueup"), description="Where embedded servers keep their data and logs."
