@@ -4,8 +4,13 @@ A Base seat is 30.00 a month, a Voice seat 50.00; a year costs twelve months les
 over HTTP: the host application asks the API, the customer buys in Stripe, webhooks come in.
 """
 
+import pytest
+
 from tests.support.installation import DAY_S, START, Installation
 from tests.support.story import Story, begun, refused
+
+# Real processes on a machine that may be busy.
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_an_agency_from_the_first_invite_to_the_invoice(here: Installation) -> None:

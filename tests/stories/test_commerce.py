@@ -4,9 +4,14 @@ Growth includes three of each and costs 149.00 AUD a month, Scale seven and fift
 quantity of seats is ever written to Stripe. All of it over HTTP.
 """
 
+import pytest
+
 from tests.support.api import Reply
 from tests.support.installation import DAY_S, START, Installation
 from tests.support.story import Story, begun, refused
+
+# Real processes on a machine that may be busy.
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_shop_from_its_trial_to_the_invoice(here: Installation) -> None:

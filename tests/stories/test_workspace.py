@@ -7,8 +7,13 @@ the API, members pay on Stripe's pages, webhooks come in.
 import time
 from typing import Any
 
+import pytest
+
 from tests.support.installation import Installation
 from tests.support.story import Story, begun, refused
+
+# Real processes on a machine that may be busy.
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_pro_workspace_from_the_first_invite_to_the_invoice(here: Installation) -> None:
