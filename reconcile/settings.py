@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         default="",
-        description="Valkey or Redis, `redis://...`; `rediss://...` is TLS. Empty: an embedded one.",
+        description="Valkey, `redis://...`; `rediss://...` is TLS. Empty: an embedded one.",
     )
     data_dir: Path = Field(
         default=Path(".trueup"), description="Where embedded servers keep their data and logs."
