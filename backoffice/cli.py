@@ -89,7 +89,8 @@ class Subcommands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = scrub.words(error.message)  # it may quote what was typed
+            # It may quote what was typed; nobody has been shown it yet.
+            error.message = scrub.words(error.message)  # type: ignore[misc] # final for readers
             raise
         except Exception as error:
             sentence = import_module("backoffice.commands.explain").explain(error)
