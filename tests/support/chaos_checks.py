@@ -92,15 +92,12 @@ def _sums(services: Services, people: People) -> Iterator[str]:
     that the ledger names or that no adjustment explains count; `checks` tells those apart.
     """
     with services.sessions() as session:
-        recorded = dict(
-            session.execute(
-                select(adjustments.c.invoice_id, adjustments.c.total_minor).where(
-                    adjustments.c.invoice_id.is_not(None)
-                )
+        rows = session.execute(
+            select(adjustments.c.invoice_id, adjustments.c.total_minor).where(
+                adjustments.c.invoice_id.is_not(None)
             )
-            .tuples()
-            .all()
         )
+        recorded = {row.invoice_id: row.total_minor for row in rows}
         count = session.scalar(
             select(func.count())
             .select_from(adjustments)
