@@ -1,5 +1,6 @@
 """The activation table, row by row: first match wins. Exact words where people read them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,6 +228,13 @@ def test_an_own_seat_joins_on_payment() -> None:
     facts = {"rules": PRO, "takes": "pro", "pool_tier": "pro"}
     assert refused(activation(1, 9, **facts)).code == "payment_needed"
     assert isinstance(decide_activation(activation(1, 1, **facts, own_seat_paid=True)), Allow)
+
+
+def test_an_invite_to_a_seat_of_ones_own_is_sent_before_it_is_paid() -> None:
+    """A2: the invitee pays for it in between."""
+    facts = activation(1, 1, rules=PRO, takes="pro", pool_tier="pro")
+    assert isinstance(decide_invite(facts), Allow)
+    assert isinstance(decide_invite(replace(facts, pool_tier="business")), Refuse)
 
 
 @pytest.mark.parametrize("changes", [{"standing": None}, {"capacity": None}])

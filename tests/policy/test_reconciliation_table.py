@@ -156,6 +156,12 @@ def test_dead_subscription_is_not_written(policy: SeatPolicy) -> None:
     assert not kinds(unused)
 
 
+def test_a_subscription_that_another_has_replaced_is_no_finding() -> None:
+    """any.dead: the members are on the one that is live."""
+    verdict = reconcile(subscription(seat(6, 5, 3), standing=Standing.DEAD, succeeded=True))
+    assert not kinds(verdict)
+
+
 HELD = {
     "past_due: no raise, decreases wait": (Standing.PAST_DUE, Row.PAST_DUE),
     "collection paused: hold": (Standing.PAUSED_COLLECTION, Row.COLLECTION_PAUSED),

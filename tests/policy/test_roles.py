@@ -17,6 +17,7 @@ from reconcile.policy.roles import (
     decide_ownership_transfer,
     decide_role_change,
     decide_seat_move,
+    decide_swap,
 )
 from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
 from tests.policy.factories import AGENCY, COMMERCE, PRO, activation
@@ -176,3 +177,47 @@ def test_there_is_one_owner() -> None:
     wanted = WantedRole(role="owner")
     assert code(decide_invited(COMMERCE, "x", wanted, {"owner": 1})) == "transfer_needed"
     assert isinstance(decide_invited(COMMERCE, "x", wanted, {}), Assignment)
+
+
+def test_two_members_exchange_their_pools_whatever_room_there_is() -> None:
+    """B7: net zero, so no pool is asked."""
+    ann, bob = member("member", "base", "ann"), member("admin", "voice", "bob")
+    outcome = decide_swap(AGENCY, ann, bob, "voice")
+    assert outcome == Reassign(
+        assignments=(
+            Assignment(member_id="ann", role="member", seat_type="voice"),
+            Assignment(member_id="bob", role="admin", seat_type="base"),
+        )
+    )
+    assert code(decide_swap(AGENCY, ann, bob, "base")) == "nothing_to_swap"
+    assert code(decide_swap(AGENCY, ann, replace(bob, active=False), "voice")) == "nothing_to_swap"
+    assert code(decide_swap(COMMERCE, ADMIN, REP, "sales_rep")) == "seat_type_not_allowed"
+
+
+def test_a_seat_of_ones_own_does_not_move() -> None:
+    """A2: it is of the type that was paid for."""
+    ann, bob = member("admin", "pro", "ann"), member("member", "pro", "bob")
+    assert code(decide_seat_move(PRO, ann, "pro")) == "own_seat"
+    assert code(decide_swap(PRO, ann, bob, "pro")) == "own_seat"
+
+
+def test_where_admins_may_be_several_a_transfer_takes_two_steps() -> None:
+    """B9: promote, then demote or remove; the refusal says so."""
+    outcome = decide_admin_transfer(AGENCY, member("admin", "base"), member("member", "base", "b"))
+    assert code(outcome) == "two_steps"
+    assert isinstance(outcome, Refuse)
+    assert outcome.remedies == (
+        "promote the other member first",
+        "then demote or remove the first",
+    )
+
+
+def test_ownership_needs_a_role_for_the_old_owner() -> None:
+    lonely = replace(COMMERCE, roles={"owner": COMMERCE.roles["owner"]})
+    assert code(decide_ownership_transfer(lonely, OWNER, ADMIN)) == "no_admin_role"
+
+
+def test_a_role_that_the_plan_has_not_is_not_invited() -> None:
+    assert (
+        code(decide_invited(AGENCY, "x", WantedRole(role="boss"), {"admin": 1})) == "unknown_role"
+    )
