@@ -5,7 +5,7 @@ of ours: an invoice that no adjustment explains fails, an adjustment without its
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconcile.adjustments import invoice_check
@@ -25,6 +25,9 @@ from reconcile.store.subscriptions import Held, Seat
 from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscription
 
 MOST_NAMED = 5
+# Subscriptions in a query; so many events of a kind are counted, and one more says "more".
+PAGE = 500
+MOST_COUNTED = 1000
 
 # Under these the active members may outnumber the seats for a while: a person has been told.
 _TOLD = {FindingKind.PAYMENT_DECLINED, FindingKind.PAST_DUE, FindingKind.STRIPE_BELOW_FLOOR}
@@ -78,8 +81,7 @@ class _Case:
 
 def run(services: Services, *, subscription_ids: Sequence[str] | None = None) -> list[Check]:
     """Return every check, in the order a person asks them. Reads Stripe; writes nothing."""
-    with services.sessions() as session:
-        ids = subscription_ids or store.subscriptions_with_seats(session)
+    ids = subscription_ids or _with_seats(services)
     cases = [_case(services, subscription_id) for subscription_id in ids]
     return [
         check_events(services),
@@ -89,6 +91,14 @@ def run(services: Services, *, subscription_ids: Sequence[str] | None = None) ->
         check_agreement(cases),
         check_expected(cases),
     ]
+
+
+def _with_seats(services: Services) -> Iterator[str]:
+    page = [""]
+    while page:
+        with services.sessions() as session:
+            page = store.subscriptions_with_seats(session, after=page[-1], limit=PAGE)
+        yield from page
 
 
 def check_events(services: Services) -> Check:
@@ -110,9 +120,13 @@ def check_events(services: Services) -> Check:
     with services.sessions() as session:
         problems = [
             *_named("not in the inbox", missing),
-            *_named("due and not finished", store.unfinished_events(session)),
-            *_named("failed", store.failed_events(session)),
-            *_named("finished without a word", store.unexplained_events(session)),
+            *_named(
+                "due and not finished", store.unfinished_events(session, limit=MOST_COUNTED + 1)
+            ),
+            *_named("failed", store.failed_events(session, limit=MOST_COUNTED + 1)),
+            *_named(
+                "finished without a word", store.unexplained_events(session, limit=MOST_COUNTED + 1)
+            ),
         ]
         states = store.events_by_state(session)
     rows = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
@@ -315,7 +329,8 @@ def _fetched(services: Services, subscription_id: str) -> StripeSubscription | N
 
 
 def _named(what: str, ids: Sequence[str]) -> list[str]:
-    return [f"{len(ids)} {what} ({', '.join(ids[:MOST_NAMED])})"] if ids else []
+    count = f"more than {MOST_COUNTED}" if len(ids) > MOST_COUNTED else len(ids)
+    return [f"{count} {what} ({', '.join(ids[:MOST_NAMED])})"] if ids else []
 
 
 def _check(name: str, problems: Sequence[str], fine: str) -> Check:

@@ -106,3 +106,27 @@ def test_an_event_that_waits(shop: Shop, sub: str) -> None:
             due_at=shop.services.clock(),
         )
     assert "1 due and not finished (tru_" in found(shop, "event").detail
+
+
+def test_what_does_not_fit_on_a_page_is_looked_at_too(
+    shop: Shop, sub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "PAGE", 1)
+    monkeypatch.setattr(checks, "MOST_COUNTED", 1)
+    customer = shop.organization("org_2", plan="team", member=2)
+    other = shop.subscribe(customer, {"member": 2}, plan="team")
+    shop.settle(other)
+    for each in (sub, other):
+        shop.edit(each, "member", 9)
+    check = found(shop, "agree")
+    assert {problem.split(":")[0] for problem in check.problems} == {sub, other}
+    with shop.services.sessions.begin() as session:
+        for number in range(3):
+            inbox.add_request(
+                session,
+                type="trueup.test",
+                work_key=f"sub:{number}",
+                payload={},
+                due_at=shop.services.clock(),
+            )
+    assert "more than 1 due and not finished (tru_" in found(shop, "event").detail
