@@ -16,6 +16,7 @@ from reconcile.policy.permits import Deed
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
 from reconcile.store import audit, roster, subscriptions
+from reconcile.store.roster import Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ def open_portal(
 ) -> Opened | Refuse:
     """Return a session for whoever pays: the organization, or a member for their own seat.
 
+    Members open their own where nothing else is paid by it; others need the plan's permission.
+
     Raises the errors of a Stripe call.
     """
     if not is_safe(return_url):
@@ -46,17 +49,18 @@ def open_portal(
         organization = roster.organization(session, organization_id)
         if organization is None:
             return Refuse(code="not_found", message="There is no such organization")
-        if member_id is None or member_id != actor.member_id:
-            refused = refuse_unpermitted(
-                session, services.catalog, organization, actor, Deed.OPEN_PORTAL
-            )
-            if refused:
-                return refused
         payer = (
             _pays_for(session, organization_id, member_id)
             if member_id
             else organization.stripe_customer_id
         )
+        own = member_id is not None and member_id == actor.member_id
+        if not (own and _pays_for_nobody_else(session, organization, payer, member_id)):
+            refused = refuse_unpermitted(
+                session, services.catalog, organization, actor, Deed.OPEN_PORTAL
+            )
+            if refused:
+                return refused
     if payer is None:
         return Refuse(
             code="no_customer",
@@ -94,6 +98,18 @@ def _is_this_machine(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _pays_for_nobody_else(
+    session: Session, organization: Organization, payer: str | None, member_id: str | None
+) -> bool:
+    """Return whether the member's payer is theirs alone: a portal shows all that it pays for."""
+    if payer is None:
+        return True
+    paid = subscriptions.of_customer(session, payer)
+    return payer != organization.stripe_customer_id and all(
+        (each.organization_id, each.member_id) == (organization.id, member_id) for each in paid
+    )
 
 
 def _pays_for(session: Session, organization_id: str, member_id: str) -> str | None:

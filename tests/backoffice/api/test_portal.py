@@ -51,6 +51,19 @@ def test_a_member_opens_the_portal_of_their_own_seat(api: Client, shop: Shop) ->
     api.post(PATH, return_url=HOME, member_id="cy").problem(409, "no_customer")
 
 
+def test_a_seat_that_the_organization_pays_opens_nobody_its_portal(api: Client, shop: Shop) -> None:
+    """It shows the organization's card and invoices: still for those who may see them."""
+    customer = shop.organization(plan="workspace_pro")
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ann", role="admin", seat_type="pro")
+        add_member(session, "org_1", "bo", role="member", seat_type="pro")
+    own = {"metadata[member_id]": "bo"}
+    shop.settle(shop.subscribe(customer, {"pro": 1}, plan="workspace_pro", **own))
+    body = {"return_url": HOME, "member_id": "bo"}
+    api.post(PATH, body, acting_member_id="bo").problem(403, "not_allowed")
+    api.post(PATH, body, acting_member_id="ann").ok(201)
+
+
 def test_without_a_customer_there_is_nothing_to_show(api: Client, shop: Shop) -> None:
     shop.organization(base=1)
     api.post("/organizations", id="org_3", name="New", plan="agency").ok(201)
