@@ -22,7 +22,8 @@ from reconcile.store.roster import Member
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the page is to be like. `by_organization`: its customer pays, not one of the member's.
+    """What the page is to be like. `by_organization`: its customer pays, not one of the member's;
+    that is not for every member to say.
 
     Stripe sends the member back to one of the urls.
     """
@@ -54,7 +55,7 @@ def check_out(
         case = unlocked(session, services, organization_id, actor)
         member = case.need(member_id)
         if refused := (
-            case.refuse_unpermitted(Deed.PAY, member_id)
+            case.refuse_unpermitted(Deed.PAY, None if asked.by_organization else member_id)
             or holding.refuse_paused(session, organization_id)
             or _unfit(case, member)
         ):

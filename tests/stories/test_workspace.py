@@ -69,10 +69,9 @@ def one_person_has_nobody_to_invite(here: Installation) -> None:
 
 
 def pays_for_a_seat(workspace: Story, member_id: str) -> str:
-    """The member completes Stripe's checkout; returns the subscription."""
+    """The member completes Stripe's checkout, on the workspace's card; returns the subscription."""
     page = workspace.ask(
         f"/members/{member_id}/checkout",
-        by=member_id,
         success_url="https://app.example/welcome",
         cancel_url="https://app.example/later",
         paid_by="organization",

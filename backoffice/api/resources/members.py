@@ -116,7 +116,9 @@ class CheckoutBody(Acting):
         default="usd", description="ISO code, lower case."
     )
     paid_by: Literal["member", "organization"] = Field(
-        default="member", description="`organization`: its customer in Stripe pays."
+        default="member",
+        description="`organization`: its customer in Stripe pays; of the members only an admin "
+        "may ask for that.",
     )
 
 

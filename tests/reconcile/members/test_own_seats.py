@@ -1,6 +1,7 @@
 """A seat of one's own: paid on Stripe's page, joined by Stripe's word, told when it lapses."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,15 @@ def test_the_organizations_customer_may_pay(shop: Shop, workspace: str) -> None:
     paid = pays(shop, opens(shop, asked=asked, by=ANN))
     assert paid["customer"] == workspace
     assert paid["amount_total"] == 106920
+
+
+def test_the_organizations_customer_pays_for_nobody_who_only_says_so(
+    shop: Shop, workspace: str
+) -> None:
+    """Its card may be filled in on the page: an admin asks, or the host application itself."""
+    asked = replace(ASKED, by_organization=True)
+    assert refused(shop, asked=asked, by=BOB) == "not_allowed"
+    assert opens(shop, asked=asked, by=Actor("token:tok_1")).url
 
 
 def test_no_page_is_opened_while_writes_are_paused(shop: Shop, workspace: str) -> None:
