@@ -156,8 +156,7 @@ def create(body: NewOrganization) -> Answer:
     Its subscription is found by its Stripe customer, or by the organization's id in the
     subscription's metadata. The same organization again is answered like the first time.
     """
-    if token().organization_id is not None:
-        raise Refused(Refuse(code="not_allowed", message="The token is bound to one organization"))
+    _every_organizations("make no other")
     _known_plan(body.plan)
     wanted = Organization(
         id=body.id,
@@ -200,9 +199,11 @@ def change(path: OrganizationPath, body: OrganizationChange) -> Answer:
 
     A plan change is let through also when the roster is over the new plan's limits: what follows
     from it (a finding, an Enterprise review) is found at once by a worker. It changes nothing in
-    Stripe by itself.
+    Stripe by itself. A token that is bound to one organization changes its name only.
     """
     values = body.model_dump(exclude_unset=True, exclude={"because"})
+    if values.keys() - {"name"}:
+        _every_organizations("change no plan, trial or Stripe customer")
     for name in ("name", "plan", "trial"):
         if name in values and values[name] is None:
             values.pop(name)
@@ -210,6 +211,19 @@ def change(path: OrganizationPath, body: OrganizationChange) -> Answer:
         _known_plan(values["plan"])
     changed = changing.change(services(), path.organization_id, actor=actor_of(body), **values)
     return changed if isinstance(changed, Refuse) else OrganizationView.model_validate(changed)
+
+
+def _every_organizations(refused: str) -> None:
+    """Refuse a token that is bound: what it is bound to includes neither its plan nor a payer."""
+    if token().organization_id is None:
+        return
+    raise Refused(
+        Refuse(
+            code="not_allowed",
+            message=f"The token is bound to one organization: it may {refused}",
+            remedies=("use a token of all organizations",),
+        )
+    )
 
 
 def _known_plan(plan: str) -> None:

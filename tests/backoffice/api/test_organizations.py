@@ -1,5 +1,9 @@
 """Organizations over the API: made, changed, listed, and read with their seats."""
 
+from typing import Any
+
+import pytest
+
 from reconcile.settling.organizations import settle_organization
 from tests.support.api import Client, a_token
 from tests.support.roster import add_member, add_members, add_organization
@@ -40,6 +44,22 @@ def test_another_organizations_token_finds_nothing(api: Client, shop: Shop) -> N
     bound.get("/organizations/org_1").problem(404, "not_found")
     bound.get("/organizations/org_2").ok()
     assert [one["id"] for one in bound.get("/organizations").ok()["data"]] == ["org_2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stripe_customer_id": "cus_of_another"}, {"plan": "commerce_scale"}, {"trial": True}],
+)
+def test_a_bound_token_has_no_say_in_who_pays_or_what_is_included(
+    api: Client, shop: Shop, change: dict[str, Any]
+) -> None:
+    """A customer of somebody else's would open their portal and show their events."""
+    shop.organization("org_2", plan="commerce_starter")
+    before = api.get("/organizations/org_2").ok().json
+    bound = api.with_token(a_token(shop.services, organization_id="org_2"))
+    bound.patch("/organizations/org_2", **change).problem(403, "not_allowed")
+    assert api.get("/organizations/org_2").ok().json == before
+    bound.patch("/organizations/org_2", name="Second").ok()
 
 
 def test_making_it_again_changes_nothing_and_another_of_its_id_is_refused(
