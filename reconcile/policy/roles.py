@@ -258,6 +258,14 @@ def _assign(
 
 
 def _unfit(first: MemberFacts, successor: MemberFacts) -> Refuse | None:
+    if not first.active:
+        # Who is only invited to a role, or was removed with it, does not hold it: passed on, it
+        # would be held twice.
+        return Refuse(
+            code="not_active",
+            message="Only an active member passes on their role",
+            remedies=("name the active member who holds it",),
+        )
     if first.member_id == successor.member_id or not successor.active:
         return Refuse(
             code="successor_unfit",

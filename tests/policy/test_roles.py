@@ -105,6 +105,15 @@ def test_a_successor_is_another_active_member(successor: MemberFacts) -> None:
     assert code(decide_ownership_transfer(COMMERCE, ADMIN, REP)) == "not_owner"
 
 
+def test_who_is_not_active_has_no_role_to_pass_on() -> None:
+    """A3, C7: an invite to the role, passed on, would make a second one of it."""
+    invited = member("admin", "pro", "a", active=False)
+    assert code(decide_admin_transfer(PRO, invited, member("member", "pro", "b"))) == "not_active"
+    assert code(decide_ownership_transfer(COMMERCE, replace(OWNER, active=False), ADMIN)) == (
+        "not_active"
+    )
+
+
 @pytest.mark.parametrize(("who", "to"), [(OWNER, "admin"), (ADMIN, "owner")])
 def test_ownership_is_not_a_change_of_role(who: MemberFacts, to: str) -> None:
     assert code(change(COMMERCE, who, to)) == "transfer_needed"
