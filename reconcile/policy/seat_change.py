@@ -95,14 +95,20 @@ def decide_change(facts: ChangeFacts, wanted: Wanted) -> Change | Keep | Refuse:
         return Keep(reason="nothing to change in Stripe")
     raised = any(count > now.get(seat_type, 0) for seat_type, count in changed.items())
     return Change(
-        # A new price resets the quantity of its item to 1 unless it is given: name them all.
-        quantities={s: count for s, count in after.items() if count} if switch else changed,
+        # A new price resets the quantity of its item to 1 unless it is given: name them all, also
+        # an item without seats, which would stay behind at the old interval.
+        quantities=_on_items(facts, after) if switch else changed,
         proration=_charge(facts, at_once=raised or switch is not None),
         reason=_reason(facts.rules, now, after, switch, wanted),
         interval=switch,
         at_renewal=_at_renewal(facts),
         through_schedule=facts.schedule_managed,
     )
+
+
+def _on_items(facts: ChangeFacts, after: Mapping[str, int]) -> dict[str, int]:
+    there = {seat.seat_type for seat in facts.seats if seat.stripe_quantity is not None}
+    return {seat_type: count for seat_type, count in after.items() if count or seat_type in there}
 
 
 def describe_change(rules: PlanRules, before: Mapping[str, int], after: Mapping[str, int]) -> str:

@@ -160,6 +160,21 @@ def test_a_year_is_switched_to_and_back(api: Client, shop: Shop, sub: str) -> No
     assert [one.action for one in audited(shop, sub)] == ["interval.switched", "interval.switched"]
 
 
+def test_an_item_without_seats_switches_with_the_others(api: Client, shop: Shop) -> None:
+    """B10: left behind, its next seat would be billed by the month beside a year."""
+    sub = shop.subscribe(shop.organization(base=2), {"base": 2, "voice": 1})
+    shop.settle(sub)
+    for path, wanted in (
+        ("seat-changes", {"quantities": {"voice": 0}}),
+        ("interval-switches", {"interval": "year"}),
+    ):
+        seen = api.post(f"{ORG}/{path}/preview", wanted).ok(201)
+        api.post(f"{ORG}/{path}", preview_id=seen["id"]).ok(201)
+    items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+    assert {item["price"]["recurring"]["interval"] for item in items} == {"year"}
+    assert shop.quantities(sub)["voice"] == 0
+
+
 def test_unused_seats_are_suggested_with_their_credit(api: Client, shop: Shop, sub: str) -> None:
     """B13: ten bought and eight active is fine; the reduction is only suggested."""
     seen = api.get(f"{ORG}/seat-suggestion").ok(200)
