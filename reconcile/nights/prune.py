@@ -2,7 +2,7 @@
 
 Dead letters stay whole until a person acts. Rows are not deleted before Stripe has forgotten them
 too: the gap audit would bring them in again. What the API answered goes when nobody repeats it,
-and a preview that nobody applied.
+a preview that nobody applied, and a notice long after it was delivered.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +33,10 @@ BODIES = 200
 # A client that repeats a request does so within minutes; a day is what it was promised.
 KEEP_ANSWERS = timedelta(days=2)
 
+# A notice's row is the memory of what was told. The longest that something can be news is a yearly
+# billing period: forgotten earlier, a contract's peak would be told again in the same period.
+KEEP_NOTICES = timedelta(days=400)
+
 
 def run(services: Services, night: date) -> TaskReport:
     """Redact after `redact_events_days`, delete after `keep_events_days`, once a night."""
@@ -51,6 +55,9 @@ def _prune(services: Services, run: Run) -> Mapping[str, Any]:
         ),
         "answers": _all(services, partial(idempotency.prune, before=before), BATCH),
         "previews": _all(services, partial(previews.prune, before=before), BATCH),
+        "notices": _all(
+            services, partial(store.prune_notices, older_than=max(keep, KEEP_NOTICES)), BATCH
+        ),
     }
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from reconcile.tables import events
+from reconcile.tables import events, notices
 
 _OVER = ("done", "ignored", "superseded", "discarded")
 
@@ -50,7 +50,8 @@ def write_redacted(session: Session, bodies: Sequence[tuple[str, bytes]]) -> Non
 def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
     """Delete up to `limit` events finished before then and return how many.
 
-    Our own requests stay for good: they are the record of who asked for what (A3, A7, B9).
+    Our own requests stay for good: they are the record of who asked for what (A3, A7, B9). Only
+    those that delivered a notice go with it.
     """
     old = (
         select(events.c.id)
@@ -61,3 +62,24 @@ def prune(session: Session, *, older_than: timedelta, limit: int) -> int:
     )
     deleted = delete(events).where(events.c.id.in_(old)).returning(events.c.id)
     return len(session.execute(deleted).all())
+
+
+def prune_notices(session: Session, *, older_than: timedelta, limit: int) -> int:
+    """Delete up to `limit` notices delivered before then, with their requests; return how many.
+
+    Never one that was not delivered, or that is being delivered again.
+    """
+    old = session.execute(
+        select(notices.c.id, notices.c.request_id)
+        .join(events, events.c.id == notices.c.request_id, isouter=True)
+        .where(
+            notices.c.delivered_at < func.now() - older_than,
+            events.c.id.is_(None) | events.c.state.in_(_OVER),
+        )
+        .order_by(notices.c.delivered_at)
+        .limit(limit)
+        .with_for_update(of=notices, skip_locked=True)
+    ).all()
+    session.execute(delete(notices).where(notices.c.id.in_([row.id for row in old])))
+    session.execute(delete(events).where(events.c.id.in_([row.request_id for row in old])))
+    return len(old)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from reconcile.envelope import Ours, read_event
 from reconcile.nights import prune
@@ -14,6 +14,7 @@ from reconcile.seeing import snapshot_of
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import inbox, work
+from reconcile.store import notices as store
 from reconcile.tables import events
 from tests.support.inbox import an_event
 from tests.support.services import running_services
@@ -98,7 +99,8 @@ def test_personal_data_goes_and_what_a_rerun_reads_stays(services: Services) -> 
             an_event(session, state="done", payload=body, finished_at=days_ago(6)),
             an_event(session, payload=body, received_at=days_ago(60)),
         }
-    assert prune.run(services, NIGHT).report == {"deleted": 0, "redacted": 5, "answers": 0, "previews": 0}
+    report = prune.run(services, NIGHT).report
+    assert {name: count for name, count in report.items() if count} == {"redacted": 5}
     found = bodies(services)
     assert {each for each, kept in found.items() if kept == body} == whole
     for each in over:
@@ -147,3 +149,44 @@ def test_a_redacted_event_is_known_when_it_is_delivered_again(services: Services
         found = session.execute(select(events.c.state, events.c.deliveries, events.c.payload)).one()
     assert (found.state, found.deliveries) == ("done", 2)
     assert b"Ann" not in found.payload, "a redelivery brought the personal data back"
+
+
+def a_notice(services: Services, occasion: str, *, delivered: datetime | None, state: str) -> str:
+    """A notice and its request, as its delivery left them."""
+    with services.sessions.begin() as session:
+        notice_id = store.add(
+            session, "member.changed", occasion, "moved", organization_id="org_1",
+            due_at=services.clock(),
+        )  # fmt: skip
+        of_it = {"id": notice_id, "delivered_at": delivered, "state": state}
+        session.execute(
+            text("update notices set delivered_at = :delivered_at where id = :id"), of_it
+        )
+        over = ", finished_at = now()" if state != "pending" else ""
+        session.execute(
+            text(
+                f"update events set state = :state{over} where id = "  # noqa: S608 - ours
+                "(select request_id from notices where id = :id)"
+            ),
+            of_it,
+        )
+    assert notice_id is not None
+    return notice_id
+
+
+def test_a_notice_goes_with_its_request_long_after_it_was_delivered(services: Services) -> None:
+    old = days_ago(401)
+    a_notice(services, "1", delivered=old, state="done")
+    kept = {
+        # Within a yearly period it would be told again.
+        a_notice(services, "2", delivered=days_ago(399), state="done"),
+        a_notice(services, "3", delivered=None, state="dead"),
+        a_notice(services, "4", delivered=None, state="ignored"),
+        # Requeued: the host has asked for it once more.
+        a_notice(services, "5", delivered=old, state="pending"),
+    }
+    assert prune.run(services, NIGHT).report["notices"] == 1
+    with services.sessions() as session:
+        rows = store.page(session)
+    assert {each.id for each in rows} == kept
+    assert set(bodies(services)) == {each.request_id for each in rows}
