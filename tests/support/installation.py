@@ -27,7 +27,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.services import environment
 from tests.support.shop import Shop
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 # Noon of the first of April 2026: a period of thirty days, half of it is fifteen.
