@@ -14,6 +14,7 @@ from reconcile.settings import Settings
 from worker.budget import SharedBudget
 from worker.queues import Queue
 from worker.relay import NAME as RELAY
+from worker.schedule import NAME as SCHEDULE
 
 RECEIVER_TIMEOUT_S = 5.0
 MOST_HINTS = 1000
@@ -40,6 +41,7 @@ def see_queue(settings: Settings) -> QueueSeen | str:
             workers=len(workers),
             busy=sum(each.state == "busy" for each in workers),
             relays=queue.alive(RELAY),
+            schedules=queue.alive(SCHEDULE),
             budget_left=SharedBudget(settings).left(),
             budget_per_s=settings.stripe_requests_per_s,
         )

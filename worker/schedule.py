@@ -20,8 +20,10 @@ from reconcile.nights import audit, nightly, prune
 from reconcile.services import Services, open_services
 from reconcile.settings import Settings
 from reconcile.store import runs
+from worker.alive import signs_of_life
 from worker.budget import SharedBudget
 
+NAME = "schedule"
 LOOK_S = 20.0
 
 # After a failure, and while another process is at it.
@@ -133,7 +135,8 @@ def main(settings: Settings) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     try:
-        schedule.run()
+        with signs_of_life(settings, NAME):
+            schedule.run()
     except ShuttingDown:
         structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
     finally:

@@ -37,6 +37,7 @@ class QueueSeen:
     workers: int
     busy: int
     relays: int
+    schedules: int
     budget_left: int
     budget_per_s: int
 
@@ -83,7 +84,8 @@ def look_around(services: Services, queue: QueueSeen | str, receiver: Part | Non
             _dead(session),
             _adjustments(figures),
             _findings(session, figures),
-            *_schedule(session, services, now),
+            *_alive(queue),
+            *_nights(session, services, now),
         ]
     return Status(at=now, parts=tuple(parts))
 
@@ -267,7 +269,20 @@ def _findings(session: Session, figures: Gauges) -> Part:
     )
 
 
-def _schedule(session: Session, services: Services, now: datetime) -> Iterator[Part]:
+def _alive(queue: QueueSeen | str) -> Iterator[Part]:
+    """Yield whether a schedule is there: a night that does not come is seen a night too late."""
+    if isinstance(queue, QueueSeen):
+        alive = queue.schedules
+        yield Part(
+            name="schedule",
+            well=alive > 0,
+            line=f"{alive} alive" if alive else "none is alive",
+            do=() if alive else ("trueup schedule",),
+            facts={"alive": alive},
+        )
+
+
+def _nights(session: Session, services: Services, now: datetime) -> Iterator[Part]:
     found = standing.last_runs(session)
     settings = services.settings
     hours = {

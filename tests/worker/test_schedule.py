@@ -23,7 +23,10 @@ from tests.support.sandbox import Sandbox
 from tests.support.services import environment, running_services
 from tests.support.shop import create_price
 from tests.support.workshop import eventually
-from worker.schedule import Schedule, Task, latest_night, tasks
+from worker import alive, queues
+from worker.alive import signs_of_life
+from worker.queues import Queue
+from worker.schedule import NAME, Schedule, Task, latest_night, tasks
 
 AT = hour(2, 30)
 NOON = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
@@ -193,7 +196,9 @@ def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbo
         missed_nights(services)
         env = os.environ | environment(settings)
         both = [subprocess.Popen([sys.executable, "-c", SCHEDULE], env=env) for _ in range(2)]
+        queue = Queue(settings)
         try:
+            eventually(lambda: queue.alive(NAME) == 2)
             eventually(lambda: finished(services) == 6)
             time.sleep(0.5)
         finally:
@@ -204,3 +209,23 @@ def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbo
     read = [call["path"] for call in calls(sandbox)]
     assert read.count("/v1/events") == 2, json.dumps(read)
     assert read.count("/v1/subscriptions") == 1
+
+
+def test_a_schedule_is_alive_while_a_task_takes_its_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (alive, queues):
+        monkeypatch.setattr(module, "ALIVE_S", 1)
+    queue = Queue(settings)
+    with signs_of_life(settings, NAME):
+        eventually(lambda: queue.alive(NAME) == 1)
+        time.sleep(1.5)
+        assert queue.alive(NAME) == 1
+    eventually(lambda: queue.alive(NAME) == 0)
+
+
+def test_a_queue_that_is_away_keeps_nobody_from_the_nights_work(
+    make_settings: Callable[..., Settings],
+) -> None:
+    with signs_of_life(make_settings(redis_url="redis://127.0.0.1:1"), NAME):
+        time.sleep(0.2)

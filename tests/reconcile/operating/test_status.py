@@ -1,6 +1,7 @@
 """The screen: each thing that is not well says so, and what to do next."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +17,9 @@ from tests.support.operating import dead, put
 from tests.support.services import running_services
 from tests.support.shop import Shop
 
-IDLE = QueueSeen(waiting=0, workers=2, busy=0, relays=1, budget_left=20, budget_per_s=20)
+IDLE = QueueSeen(
+    waiting=0, workers=2, busy=0, relays=1, schedules=1, budget_left=20, budget_per_s=20
+)
 
 
 def part(status: Status, name: str) -> Part:
@@ -56,13 +59,12 @@ def test_dead_letters_are_grouped_by_the_mistake_with_the_command_that_helps(sho
 @pytest.mark.parametrize(
     ("name", "queue"),
     [
-        ("workers", QueueSeen(waiting=9, workers=0, busy=0, relays=1, budget_left=1,
-                              budget_per_s=20)),
-        ("relay", QueueSeen(waiting=0, workers=1, busy=0, relays=0, budget_left=1,
-                            budget_per_s=20)),
+        ("workers", replace(IDLE, workers=0)),
+        ("relay", replace(IDLE, relays=0)),
+        ("schedule", replace(IDLE, schedules=0)),
         ("queue", "Connection refused"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_alive_is_named(shop: Shop, name: str, queue: QueueSeen | str) -> None:
     found = part(look_around(shop.services, queue), name)
     assert not found.well
@@ -134,7 +136,7 @@ def test_the_screen_is_there_while_the_database_and_the_queue_are_away(
 def test_the_queues_server_is_asked_for_its_workers_and_the_budget(settings: Settings) -> None:
     found = see_queue(settings)
     assert isinstance(found, QueueSeen)
-    assert (found.workers, found.relays, found.budget_per_s) == (0, 0, 20)
+    assert (found.workers, found.relays, found.schedules, found.budget_per_s) == (0, 0, 0, 20)
     assert found.budget_left == 20
 
 
