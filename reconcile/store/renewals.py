@@ -50,10 +50,20 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
     period_end: datetime,
     due_at: datetime,
 ) -> None:
-    """Remember an approved change for the end of this period; the latest one counts."""
+    """Remember an approved change for the end of this period.
+
+    Of each seat type the latest one counts: what was approved of another one before still stands.
+    """
+    wanted, reasons = dict(quantities), [approved]
+    for row in _waiting(session, subscription_id, APPROVED):
+        before = orjson.loads(row.payload)
+        if before["period_end"] == int(period_end.timestamp()):
+            wanted = before["quantities"] | wanted
+            if before["quantities"].keys() - quantities.keys():
+                reasons.insert(0, before["approved"])
     payload = {
-        "quantities": dict(quantities),
-        "approved": approved,
+        "quantities": wanted,
+        "approved": "; ".join(reasons),
         "actor": asdict(actor),
         "period_end": int(period_end.timestamp()),
     }
