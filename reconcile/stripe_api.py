@@ -301,14 +301,14 @@ class StripeApi:
         """Return a new page to pay on (docs.stripe.com/api/checkout/sessions/create)."""
         return self._call("post", "/v1/checkout/sessions", form)[0]
 
+    def expire_checkout_session(self, session_id: str) -> None:
+        """Close a page that is open; StripeRejected for one that is paid or closed."""
+        self._call("post", f"/v1/checkout/sessions/{session_id}/expire", {})
+
     def create_portal_session(self, customer_id: str, *, return_url: str) -> str:
         """Return the url of a session of Stripe's customer portal (B11)."""
-        raw, _ = self._call(
-            "post",
-            "/v1/billing_portal/sessions",
-            {"customer": customer_id, "return_url": return_url},
-        )
-        return str(raw["url"])
+        form = {"customer": customer_id, "return_url": return_url}
+        return str(self._call("post", "/v1/billing_portal/sessions", form)[0]["url"])
 
     def _whole(self, raw: Json) -> StripeSubscription:
         found = shapes.parse_subscription(raw)

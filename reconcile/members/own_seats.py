@@ -2,8 +2,10 @@
 
 The page carries the organization and the member in the subscription's metadata; who pays is let in
 by Stripe's word of the subscription, never by the click that comes back (`settling.own_seats`).
+There is one page at a time: another one closes it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.adjustments import holding
+from reconcile.errors import StripeRejected
 from reconcile.members.joining import REMOVED, Case, unlocked
 from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
 from reconcile.policy.permits import Deed
@@ -18,6 +21,8 @@ from reconcile.policy.values import Refuse, SeatPolicy
 from reconcile.services import Services
 from reconcile.store import audit, subscriptions
 from reconcile.store.roster import Member
+
+_OPENED = "member.checkout_opened"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ def check_out(
     price = services.catalog.price_of(
         case.organization.plan, member.seat_type, asked.interval, asked.currency
     )
+    _close_page_before(services, member)
     made = services.stripe.create_checkout_session(
         **_form(services, member, str(price.id), asked, payer if asked.by_organization else None)
     )
@@ -108,6 +114,22 @@ def _unfit(case: Case, member: Member) -> Refuse | None:
     return None
 
 
+def _close_page_before(services: Services, member: Member) -> None:
+    """Close the page that was opened last: if both were paid, the seat would be paid twice."""
+    with services.sessions() as session:
+        opened = audit.page(
+            session,
+            organization_id=member.organization_id,
+            subject=member.id,
+            action=_OPENED,
+            limit=1,
+        )
+    for entry in opened:
+        # Refused where it is paid or closed by now.
+        with suppress(StripeRejected):
+            services.stripe.expire_checkout_session(str((entry.after or {})["checkout_session"]))
+
+
 def _form(
     services: Services, member: Member, price_id: str, asked: Asked, customer_id: str | None
 ) -> dict[str, object]:
@@ -136,7 +158,7 @@ def _audit(session: Session, actor: Actor, member: Member, session_id: str) -> N
     audit.record(
         session,
         actor,
-        "member.checkout_opened",
+        _OPENED,
         member.id,
         organization_id=member.organization_id,
         after={"checkout_session": session_id},

@@ -124,6 +124,14 @@ def test_the_organizations_customer_pays_for_nobody_who_only_says_so(
     assert opens(shop, asked=asked, by=Actor("token:tok_1")).url
 
 
+def test_a_seat_is_not_paid_on_two_pages(shop: Shop, workspace: str) -> None:
+    """Left open in another tab, the first one would be a second subscription."""
+    first, second = opens(shop), opens(shop)
+    with pytest.raises(requests.HTTPError):
+        pays(shop, first)
+    assert pays(shop, second)["payment_status"] == "paid"
+
+
 def test_no_page_is_opened_while_writes_are_paused(shop: Shop, workspace: str) -> None:
     """A2: the kill switch is one for new subscriptions too."""
     pausing.pause(shop.services, "writes", "", Actor("cli:kim", because="wrong prices"))
