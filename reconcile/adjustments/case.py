@@ -110,8 +110,7 @@ def _no_organization() -> Refuse:
 
 def only_subscription(session: Session, organization_id: str) -> str | Refuse:
     """Return the id of the organization's one subscription with seats, or why there is none."""
-    held = subscriptions.of_organization(session, organization_id)
-    with_seats = [each.id for each in held if subscriptions.seats_of(session, each.id)]
+    with_seats = list(subscriptions.seats_of_organization(session, organization_id))
     if len(with_seats) == 1:
         return with_seats[0]
     if with_seats:

@@ -18,6 +18,7 @@ from reconcile.policy.roles import (
     MemberFacts,
     Reassign,
     WantedRole,
+    active_admins,
     decide_admin_transfer,
     decide_departure,
     decide_ownership_transfer,
@@ -249,6 +250,6 @@ def _facts(member: Member) -> MemberFacts:
 def _other_admins(case: Case, member: Member) -> int:
     """Count the active admins beside this member (B8)."""
     present = case.active_by_role()
-    admins = sum(present.get(name, 0) for name, role in case.rules.roles.items() if role.is_admin)
+    admins = active_admins(case.rules, present)
     is_one = member.status == "active" and case.rules.roles.get(member.role)
     return admins - (1 if is_one and is_one.is_admin else 0)

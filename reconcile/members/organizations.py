@@ -2,7 +2,7 @@
 
 A plan change is let through whatever the roster looks like (C8): what is over the new plan's limits
 is found, and said, by the settling that follows. Only a plan that its members could not be counted
-by is refused.
+by is refused, and one that has exactly one admin where there are several (A3).
 """
 
 from dataclasses import asdict, replace
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from reconcile.actor import Actor
 from reconcile.members.joining import NoSuchMember
 from reconcile.members.roster_import import ROSTER_CHANGED
+from reconcile.policy.roles import active_admins
 from reconcile.policy.values import PlanRules, Refuse
 from reconcile.services import Services
 from reconcile.store import audit, organizations
@@ -88,12 +89,19 @@ def _unfit(session: Session, services: Services, after: Organization) -> Refuse 
         for role, seat_type, count in organizations.roles_present(session, after.id)
         if not _fits(rules, role, seat_type)
     ]
-    if not strangers:
+    if strangers:
+        return Refuse(
+            code="plan_does_not_fit",
+            message=f"The plan {after.plan} does not have: {', '.join(strangers)}",
+            remedies=("change these members' roles and seat types first", "remove them"),
+        )
+    admins = active_admins(rules, roster_store.active_roles(session, after.id))
+    if not rules.single_admin or admins < 2:
         return None
     return Refuse(
         code="plan_does_not_fit",
-        message=f"The plan {after.plan} does not have: {', '.join(strangers)}",
-        remedies=("change these members' roles and seat types first", "remove them"),
+        message=f"The plan {after.plan} has exactly one admin: {admins} are active",
+        remedies=("change the other admins' roles first",),
     )
 
 

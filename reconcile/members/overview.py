@@ -55,7 +55,7 @@ def overview(session: Session, services: Services, organization: Organization) -
     """Return how the organization stands, in the caller's transaction. Raises UnknownPlan."""
     rules = services.catalog.plan(organization.plan).rules
     held = subscriptions.of_organization(session, organization.id)
-    bought = {each.id: subscriptions.seats_of(session, each.id) for each in held}
+    bought = subscriptions.seats_of_organization(session, organization.id)
     counts = services.roster.counts(session, organization.id)
     automatic = roster_store.auto_add_settings(session, organization.id)
     return Overview(
@@ -83,7 +83,7 @@ def _seat_type(  # noqa: PLR0913, PLR0917 - what one seat type is put together f
 ) -> SeatTypeOverview:
     policy = services.catalog.plan(organization.plan).rules.policy
     name = rules.seat_type
-    seats = [(each, bought[each.id][name]) for each in held if name in bought[each.id]]
+    seats = [(each, bought[each.id][name]) for each in held if name in bought.get(each.id, {})]
     if policy == SeatPolicy.INCLUDED:
         capacity = rules.included
     elif policy == SeatPolicy.OWN_SEAT:

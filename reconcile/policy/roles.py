@@ -55,7 +55,7 @@ def decide_invited(
     An individual plan has its one admin and no other role: there is nobody to invite (A1).
     """
     role = rules.roles.get(wanted.role)
-    admins = _count(rules, active_by_role)
+    admins = active_admins(rules, active_by_role)
     if rules.single_admin and admins and all(each.is_admin for each in rules.roles.values()):
         return Refuse(
             code="individual_plan",
@@ -81,7 +81,7 @@ def refuse_second(
             message="There is an owner already",
             remedies=("transfer the ownership",),
         )
-    if rules.single_admin and role.is_admin and _count(rules, active_by_role):
+    if rules.single_admin and role.is_admin and active_admins(rules, active_by_role):
         return _single_admin()
     return None
 
@@ -220,6 +220,11 @@ def _role(rules: PlanRules, member: MemberFacts) -> RoleRules:
 
 
 def _count(rules: PlanRules, active_by_role: Mapping[str, int]) -> int:
+    """Return the active admins, the owner included."""
+    return sum(active_by_role.get(name, 0) for name, role in rules.roles.items() if role.is_admin)
+
+
+def active_admins(rules: PlanRules, active_by_role: Mapping[str, int]) -> int:
     """Return the active admins, the owner included."""
     return sum(active_by_role.get(name, 0) for name, role in rules.roles.items() if role.is_admin)
 

@@ -160,6 +160,29 @@ def seats_of(session: Session, subscription_id: str) -> dict[str, Seat]:
     }
 
 
+def seats_of_organization(session: Session, organization_id: str) -> dict[str, dict[str, Seat]]:
+    """Return the seats of its subscriptions that are not over, by subscription and seat type.
+
+    In one query: where members pay for their own there are as many subscriptions as members.
+    """
+    live = (
+        (subscriptions.c.organization_id == organization_id)
+        & subscriptions.c.deleted_at.is_(None)
+        & subscriptions.c.status.not_in(ENDED)
+    )
+    rows = session.execute(
+        select(seats)
+        .join(subscriptions, subscriptions.c.id == seats.c.subscription_id)
+        .where(live)
+        .order_by(seats.c.seat_type)
+    )
+    found: dict[str, dict[str, Seat]] = {}
+    for row in rows.mappings():
+        seat = Seat(**{name: row[name] for name in Seat.__slots__})
+        found.setdefault(row["subscription_id"], {})[seat.seat_type] = seat
+    return found
+
+
 def see_seat(  # noqa: PLR0913 - one row, all by name
     session: Session,
     subscription_id: str,

@@ -1,10 +1,15 @@
 """Organizations over the API: made, changed, listed, and read with their seats."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import event, insert
 
+from reconcile.services import Services
 from reconcile.settling.organizations import settle_organization
+from reconcile.tables import seats, subscriptions
 from tests.support.api import Client, a_token
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.shop import Shop
@@ -118,6 +123,50 @@ def test_a_plan_that_cannot_count_the_members_is_refused(api: Client, shop: Shop
     )
     assert "voice" in refused["detail"]
     api.patch("/organizations/org_1", plan="nosuch").problem(422, "invalid")
+
+
+def test_a3_a_plan_of_one_admin_takes_no_organization_with_two(api: Client, shop: Shop) -> None:
+    shop.organization(plan="workspace_business")
+    with shop.services.sessions.begin() as session:
+        for name in ("ann", "bea"):
+            add_member(session, "org_1", name, role="admin", seat_type="pro")
+    said = api.patch("/organizations/org_1", plan="workspace_pro")
+    assert said.problem(409, "plan_does_not_fit")["remedies"]
+    api.post("/organizations/org_1/members/bea/role", role="member").ok()
+    api.patch("/organizations/org_1", plan="workspace_pro").ok()
+
+
+def test_three_hundred_own_seats_are_shown_by_a_few_queries(api: Client, shop: Shop) -> None:
+    shop.organization(plan="workspace_pro")
+    held = {"organization_id": "org_1", "customer_id": "cus_1", "status": "active"}
+    held |= {"currency": "usd", "billing_mode": "flexible"}
+    flags = ("cancel_at_period_end", "collection_paused", "has_pending_update")
+    rows = [held | dict.fromkeys(flags, False) | {"id": f"sub_{n}"} for n in range(300)]
+    seat = {"seat_type": "pro", "item_id": "si", "price_id": "price", "quantity": 1}
+    with shop.services.sessions.begin() as session:
+        at = shop.services.clock()
+        session.execute(insert(subscriptions), [row | {"as_of": at} for row in rows])
+        session.execute(insert(seats), [seat | {"subscription_id": row["id"]} for row in rows])
+    asked: list[str] = []
+    with asking(shop.services, asked):
+        (pro,) = api.get("/organizations/org_1").ok()["seats"]
+    assert (pro["bought"], pro["capacity"]) == (300, 300)
+    assert 0 < len(asked) < 25
+
+
+@contextmanager
+def asking(services: Services, asked: list[str]) -> Iterator[None]:
+    """Collect the statements that sessions send."""
+
+    def hear(*said: Any) -> None:
+        asked.append(said[2])
+
+    engine = services.sessions.kw["bind"]
+    event.listen(engine, "before_cursor_execute", hear)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", hear)
 
 
 def test_included_seats_are_shown_with_their_limits(api: Client, shop: Shop) -> None:
