@@ -36,6 +36,11 @@ COMMANDS = {
         "Find and read the changes written to Stripe.",
     ),
     "findings": ("backoffice.commands.findings:findings", "Find and read what is wrong."),
+    "notices": (
+        "backoffice.commands.notices:notices",
+        "Find and read what your application was told.",
+    ),
+    "reviews": ("backoffice.commands.reviews:reviews", "Find reviews; close one, or give it time."),
     "organizations": (
         "backoffice.commands.organizations:organizations",
         "See how an organization stands.",

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from backoffice.cli import trueup
 from reconcile.nights import nightly
 from reconcile.policy.values import FindingKind, Observation
 from reconcile.settings import PREFIX, Settings
-from reconcile.store import findings
+from reconcile.store import findings, notices, reviews
 from reconcile.store.findings import Scope
 from tests.support.inbox import an_event, the_event
 from tests.support.sandbox import Sandbox
@@ -109,6 +109,8 @@ def patient(
         with shop.services.sessions.begin() as session:
             event = _a_dead_letter(session, subscription)
             finding = _a_finding(session, subscription)
+            review = _a_review(session)
+            notice = notices.page(session, limit=1)[0].id
         nightly.run(shop.services, datetime.now(UTC).date(), writes=False)
         env = dict(environment(settings)) | {f"{PREFIX}HINT_LEASE_S": "1"}
         workshop = Workshop(tmp_path, _inherited() | env, shop.services.sessions)
@@ -125,6 +127,9 @@ def patient(
                 "ADJUSTMENT": change.id,
                 "FINDING": str(finding),
                 "FINGERPRINT": FINGERPRINT,
+                "NOTICE": notice,
+                "REVIEW": str(review),
+                "TIME": (datetime.now(UTC) + timedelta(days=40)).isoformat(),
                 "SEAT_TYPE": "voice",
                 "WHY": "a rehearsal",
             },
@@ -157,6 +162,15 @@ def _a_finding(session: Session, subscription: str) -> int:
     drift = Observation(kind=FindingKind.ITEM_METERED, summary="its quantity cannot be set")
     findings.observe(session, scope, drift, at=datetime.now(UTC), opened_by="test")
     return findings.open_of(session, scope)[0].id
+
+
+def _a_review(session: Session) -> int:
+    opened = reviews.add(
+        session, "org_1", reviews.ENTERPRISE, "5 members", detail={}, at=datetime.now(UTC),
+        grace_ends_at=datetime.now(UTC) + timedelta(days=30),
+    )  # fmt: skip
+    assert opened is not None
+    return opened.id
 
 
 # Some find something wrong, which is their exit code; misuse (2) or a traceback is never right.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from reconcile.adjustments.money import written
 from reconcile.services import Services
 from reconcile.store import adjustments as adjustments_store
-from reconcile.store import audit, look, notices
+from reconcile.store import audit, look, notices, reviews
 from reconcile.store.adjustments import Adjustment
 from reconcile.store.audit import AuditEntry
 from reconcile.store.findings import Finding
@@ -131,6 +131,67 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
             named = f"{found.subscription_id} {found.seat_type}"
             doing.append(f'trueup findings confirm-zero {named} --because "..."')
     return Story(id=str(found.id), about=about, steps=_in_order(steps), next=tuple(doing))
+
+
+def of_notice(services: Services, notice_id: str) -> Story | None:
+    """Return the story of a notice, or None when there is none of this id."""
+    with services.sessions() as session:
+        found = notices.by_id(session, notice_id)
+        if found is None:
+            return None
+        delivering = look.event(session, found.request_id or "")
+        tried = _tried(delivering) if delivering else []
+    about = {
+        "type": found.type,
+        "state": "delivered" if found.delivered_at else "not delivered",
+        "organization": found.organization_id,
+        "audience": found.audience,
+        "answered": found.answer_status,
+        "trouble": found.trouble,
+        "request": found.request_id,
+        **found.data,
+    }
+    steps = [Step(what="told", line=found.summary, at=found.created_at), *tried]
+    if found.delivered_at is not None:
+        steps.append(Step(what="delivered", line="the host has it", at=found.delivered_at))
+    again = f'trueup events requeue {found.request_id} --because "..." --yes'
+    lost = delivering is not None and delivering.state in {"dead", "discarded", "ignored"}
+    return Story(
+        id=found.id,
+        about=about,
+        steps=_in_order(steps),
+        next=(again,) if lost and found.delivered_at is None else (),
+    )
+
+
+def of_review(services: Services, review_id: int) -> Story | None:
+    """Return the story of a review, or None when there is none of this id."""
+    with services.sessions() as session:
+        found = reviews.by_id(session, review_id)
+        if found is None:
+            return None
+        steps = list(_audited(session, f"review:{review_id}"))
+    about = {
+        "kind": found.kind,
+        "state": "open" if found.closed_at is None else "closed",
+        "organization": found.organization_id,
+        "reason": found.reason,
+        "reminders": found.reminders,
+        "grace ends": found.grace_ends_at,
+        "restricted": found.restricted_at,
+        "closed by": found.closed_by,
+        **found.detail,
+    }
+    named = f'{found.id} --because "..."'
+    ways = [f"trueup reviews close {named}"]
+    if found.grace_ends_at is not None:
+        ways.append(f"trueup reviews extend {named} --until TIME")
+    return Story(
+        id=str(found.id),
+        about=about,
+        steps=_in_order(steps),
+        next=tuple(ways) if found.closed_at is None else (),
+    )
 
 
 def _in_order(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -16,6 +16,7 @@ from backoffice.cli import trueup
 from backoffice.commands.operator import WIDTH
 from reconcile.services import Services
 from reconcile.settings import Settings
+from reconcile.store import notices, reviews
 from tests.support.inbox import change_event
 from tests.support.operating import audited, dead, put, rows, work_all, working
 from tests.support.sandbox import Sandbox
@@ -317,3 +318,66 @@ def test_a_forced_rerun_does_no_harm(run: Run, shop: Shop, services: Services) -
         assert done.exit_code == 0, done.output
     assert shop.writes(subscription) == 1
     assert len(shop.invoices(subscription, "subscription_update")) == 1
+
+
+def test_what_the_application_was_not_told_is_found_with_its_way_out(
+    run: Run, services: Services
+) -> None:
+    with services.sessions.begin() as session:
+        told, lost = (
+            str(notices.add(
+                session, "member.changed", f"mem_{number}", "mem moved",
+                organization_id=f"org_{number}", due_at=services.clock(),
+            ))
+            for number in (1, 2)
+        )  # fmt: skip
+        for notice_id in (told, lost):
+            tried = notices.Try(
+                at=datetime.now(UTC), delivered=notice_id == told, status=204,
+                trouble="answered 410" if notice_id == lost else None, holds_until=None,
+            )  # fmt: skip
+            notices.write_try(session, notice_id, tried)
+        request = notices.by_id(session, lost)
+        assert request is not None
+        change_event(session, str(request.request_id), state="dead", due_at=None,
+                     finished_at=datetime.now(UTC), error_class="permanent")  # fmt: skip
+    found = answer(run("notices", "list", "--not-delivered", "--json"))["data"]
+    assert [each["id"] for each in found] == [lost]
+    assert "not delivered: answered 410" in run("notices", "list").stdout
+    assert told in run("notices", "list", "--organization", "org_1", "--delivered").stdout
+    shown = run("notices", "show", lost)
+    assert f"next: trueup events requeue {request.request_id}" in shown.stdout
+    assert "next:" not in run("notices", "show", told).stdout
+    assert run("notices", "show", "ntc_none").exit_code == 1
+
+
+def test_a_review_is_read_extended_and_closed(run: Run, shop: Shop, services: Services) -> None:
+    shop.organization(voice=1)
+    now = datetime.now(UTC)
+    with services.sessions.begin() as session:
+        opened = reviews.add(
+            session, "org_1", reviews.ENTERPRISE, "9 are active, 8 at most", detail={}, at=now,
+            grace_ends_at=now + timedelta(days=3),
+        )  # fmt: skip
+        assert opened is not None
+        reviews.write(session, opened.id, restricted_at=now)
+    number = str(opened.id)
+    assert "RESTRICTED" in run("reviews", "list", "--open").stdout
+    why = ("--because", "they signed")
+    assert run("reviews", "close", number).exit_code == 2
+    assert "longer" in run("reviews", "extend", number, "--until", "2h", *why).output
+    until = (now + timedelta(days=9)).isoformat()
+    assert (
+        answer(run("reviews", "extend", number, "--until", until, *why, "--json"))["restricted_at"]
+        is None
+    )
+    closed = run("reviews", "close", number, *why)
+    assert f"{number}  enterprise  closed" in closed.stdout
+    assert "org_1" in run("reviews", "list", "--closed", "--kind", "enterprise").stdout
+    told = run("reviews", "show", number).stdout
+    assert "review.extended" in told
+    assert "cli:kim" in told
+    again = run("reviews", "close", number, *why)
+    assert (again.exit_code, "was closed by cli:kim" in again.output) == (1, True)
+    for verb in (("close", "999"), ("extend", "999", "--until", until)):
+        assert "there is no review 999" in run("reviews", *verb, *why).output
