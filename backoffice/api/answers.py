@@ -177,7 +177,9 @@ _ANSWERS: tuple[tuple[type[TrueupError], Callable[[TrueupError], Response]], ...
     (
         Paused,
         lambda _: _conflict(
-            "paused", "Changes are paused by the operator; what was begun goes on when it ends"
+            "paused",
+            "Changes are paused by the operator; what was begun goes on when it ends",
+            "try again when it is resumed",
         ),
     ),
     (CardDeclined, _declined),
@@ -185,7 +187,9 @@ _ANSWERS: tuple[tuple[type[TrueupError], Callable[[TrueupError], Response]], ...
     (
         RosterIsTheHosts,
         lambda _: _conflict(
-            "members_elsewhere", "Members are kept by the host application: change them there"
+            "members_elsewhere",
+            "Members are kept by the host application: change them there",
+            "change them in the host application",
         ),
     ),
     (NoSuchPrice, lambda error: _conflict("not_in_catalog", str(error), "add it to the catalog")),

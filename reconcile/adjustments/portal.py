@@ -18,6 +18,12 @@ from reconcile.services import Services
 from reconcile.store import audit, roster, subscriptions
 from reconcile.store.roster import Organization
 
+_THEIRS = Refuse(
+    code="not_allowed",
+    message="Only the member who pays opens the portal of their own card",
+    remedies=("ask the member",),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -36,7 +42,8 @@ def open_portal(
 ) -> Opened | Refuse:
     """Return a session for whoever pays: the organization, or a member for their own seat.
 
-    Members open their own where nothing else is paid by it; others need the plan's permission.
+    A member's own card is the member's to see, not their admin's; where it pays for anything else,
+    and for the organization's, the plan says who may.
 
     Raises the errors of a Stripe call.
     """
@@ -54,13 +61,16 @@ def open_portal(
             if member_id
             else organization.stripe_customer_id
         )
-        own = member_id is not None and member_id == actor.member_id
-        if not (own and _pays_for_nobody_else(session, organization, payer, member_id)):
+        if member_id and payer and _is_theirs_alone(session, organization, payer, member_id):
+            refused = None if actor.member_id in {None, member_id} else _THEIRS
+        elif payer is None and actor.member_id == member_id:
+            refused = None
+        else:
             refused = refuse_unpermitted(
                 session, services.catalog, organization, actor, Deed.OPEN_PORTAL
             )
-            if refused:
-                return refused
+        if refused:
+            return refused
     if payer is None:
         return Refuse(
             code="no_customer",
@@ -100,12 +110,10 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _pays_for_nobody_else(
-    session: Session, organization: Organization, payer: str | None, member_id: str | None
+def _is_theirs_alone(
+    session: Session, organization: Organization, payer: str, member_id: str
 ) -> bool:
-    """Return whether the member's payer is theirs alone: a portal shows all that it pays for."""
-    if payer is None:
-        return True
+    """Return whether the payer is this member's alone: a portal shows all that it pays for."""
     paid = subscriptions.of_customer(session, payer)
     return payer != organization.stripe_customer_id and all(
         (each.organization_id, each.member_id) == (organization.id, member_id) for each in paid

@@ -154,7 +154,11 @@ def decide_admin_transfer(
             remedies=("promote the other member first", "then demote or remove the first"),
         )
     if not _role(rules, admin).is_admin:
-        return Refuse(code="not_admin", message="Only the admin's role is passed on", remedies=())
+        return Refuse(
+            code="not_admin",
+            message="Only the admin's role is passed on",
+            remedies=("name the admin",),
+        )
     if refused := _unfit(admin, successor):
         return refused
     return Reassign(
@@ -178,7 +182,11 @@ def decide_ownership_transfer(
     it, so an admin seat has to be free: what is taken and what is freed are different pools.
     """
     if not _role(rules, owner).is_owner:
-        return Refuse(code="not_owner", message="Only the owner passes on ownership", remedies=())
+        return Refuse(
+            code="not_owner",
+            message="Only the owner passes on ownership",
+            remedies=("name the owner",),
+        )
     if refused := _unfit(owner, successor):
         return refused
     admins = [role for role in rules.roles.values() if role.is_admin and not role.is_owner]

@@ -48,7 +48,16 @@ def test_a_member_opens_the_portal_of_their_own_seat(api: Client, shop: Shop) ->
     api.post(PATH, return_url=HOME, member_id="bo", acting_member_id="cy").problem(
         403, "not_allowed"
     )
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ann", role="admin", seat_type="pro")
+    # The card is bo's own, and so are the invoices.
+    anns = api.post(PATH, return_url=HOME, member_id="bo", acting_member_id="ann")
+    assert anns.problem(403, "not_allowed")["remedies"] == ["ask the member"]
+    api.post(PATH, return_url=HOME, member_id="bo").ok(201)
     api.post(PATH, return_url=HOME, member_id="cy").problem(409, "no_customer")
+    api.post(PATH, return_url=HOME, member_id="cy", acting_member_id="cy").problem(
+        409, "no_customer"
+    )
 
 
 def test_a_seat_that_the_organization_pays_opens_nobody_its_portal(api: Client, shop: Shop) -> None:
