@@ -126,3 +126,16 @@ def test_the_queue_keeps_what_it_is_given() -> None:
 def test_the_sandbox_comes_only_when_asked_for() -> None:
     assert SERVICES["sandbox"]["profiles"] == ["sandbox"]
     assert all("profiles" not in service for name, service in SERVICES.items() if name != "sandbox")
+
+
+def test_the_receiver_may_have_a_user_of_its_own_and_needs_none() -> None:
+    given = OURS["receiver"]["environment"]
+    url = f"{PREFIX}DATABASE_URL"
+    optional, usual = given[url].removesuffix("}").split(":-", 1)
+    assert optional == "${RECEIVER_DATABASE_URL"
+    assert usual == re.sub(r":\?[^}]*", "", OURS["worker"]["environment"][url])
+    same = OURS["worker"]["environment"]
+    assert {key: value for key, value in given.items() if key != url} == {
+        key: value for key, value in same.items() if key != url
+    }
+    assert "--roles" in OURS["migrate"]["command"]
