@@ -28,8 +28,15 @@ from reconcile.services import Services
 from reconcile.store import contracts, reviews, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.roster import Organization
-from reconcile.store.subscriptions import Seat
+from reconcile.store.subscriptions import Held, Seat
 from reconcile.stripe_shapes import StripeSubscription
+
+IN_PROGRESS = Refuse(
+    code="in_progress",
+    message="Another change of this subscription is under way",
+    remedies=("try again when it is done",),
+)
+_MOST_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +54,24 @@ def read(services: Services, organization_id: str, wanted: Wanted, actor: Actor)
     found = _subscription(services, organization_id, wanted, actor)
     if isinstance(found, Refuse):
         return found
+    for _ in range(_MOST_LOOKS):
+        if case := _looked(services, organization_id, found):
+            return case
+    return IN_PROGRESS
+
+
+def _looked(services: Services, organization_id: str, found: str) -> Case | None:
+    """Return the case as Stripe has it now; None when somebody recorded a later look meanwhile.
+
+    Previews hold no lock: what was fetched before a change is not to be written over its outcome.
+    """
+    with services.sessions() as session:
+        before = _recorded(session, found)
     seen = seeing.fetched(services, found)
     with services.sessions.begin() as session:
+        roster_store.lock_organization(session, organization_id)
+        if _recorded(session, found) != before:
+            return None
         organization = roster_store.organization(session, organization_id)
         assert organization is not None
         recorded = facts.record(session, services, seen, organization)
@@ -71,6 +94,13 @@ def read(services: Services, organization_id: str, wanted: Wanted, actor: Actor)
             schedule_managed=known.schedule_managed,
             restricted=restricted,
         ),
+    )
+
+
+def _recorded(session: Session, subscription_id: str) -> tuple[Held | None, dict[str, Seat]]:
+    return (
+        subscriptions.held(session, subscription_id),
+        subscriptions.seats_of(session, subscription_id),
     )
 
 

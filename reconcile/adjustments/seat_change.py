@@ -26,7 +26,7 @@ from reconcile.adjustments import (
     renewals,
     spacing,
 )
-from reconcile.adjustments.case import Case, decide, read, refuse_full, refuse_moves
+from reconcile.adjustments.case import IN_PROGRESS, Case, decide, read, refuse_full, refuse_moves
 from reconcile.adjustments.quote import Quote, fingerprint_of, plain, quote, wanted_of
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
@@ -111,7 +111,7 @@ def apply(
         )
     with _locked(services, shown.subscription_id) as mine:
         if not mine:
-            return _in_progress()
+            return IN_PROGRESS
         with services.sessions() as session:
             pending = adjustments.pending(session, shown.subscription_id)
         if pending:
@@ -370,12 +370,4 @@ def _claimed(request_id: str) -> ClaimedEvent:
         stripe_created_at=None,
         error_class=None,
         attempts=0,
-    )
-
-
-def _in_progress() -> Refuse:
-    return Refuse(
-        code="in_progress",
-        message="Another change of this subscription is under way",
-        remedies=("try again when it is done",),
     )

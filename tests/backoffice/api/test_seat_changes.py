@@ -1,12 +1,15 @@
 """Changes of seats over the API: what is shown is what is done, once, and by whom the plan lets."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from reconcile.store import audit
 from reconcile.store.audit import AuditEntry
-from tests.support.api import Client, Reply, a_token
+from reconcile.stripe_api import StripeApi
+from reconcile.stripe_shapes import StripeSubscription
+from tests.support.api import Client, Reply, a_token, api_of
 from tests.support.roster import add_member
 from tests.support.shop import Shop
 
@@ -93,6 +96,35 @@ def test_a_stale_preview_comes_back_with_a_fresh_one(api: Client, shop: Shop, su
     done = api.post(f"{ORG}/seat-changes", preview_id=fresh["id"]).ok(201)
     assert done["total_minor"] == fresh["total_minor"]
     assert shop.quantities(sub)["voice"] == 7
+
+
+def test_a_look_from_before_a_change_is_not_written_over_it(
+    api: Client, shop: Shop, sub: str
+) -> None:
+    """Seats that were just paid for would not be there for whoever activates next."""
+    seen = previewed(api, voice=7)
+    stripe = shop.services.stripe
+
+    class Slow:
+        """Stripe's answer to the first look is overtaken by a change."""
+
+        looks = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stripe, name)
+
+        def subscription(self, subscription_id: str) -> StripeSubscription:
+            found = stripe.subscription(subscription_id)
+            self.looks += 1
+            if self.looks == 1:
+                applied(api, seen).ok(201)
+            return found
+
+    slow = cast("StripeApi", Slow())
+    found = previewed(api_of(replace(shop.services, stripe=slow)), voice=8)
+    voice = next(one for one in found["seats"] if one["seat_type"] == "voice")
+    assert (voice["before"], voice["after"]) == (7, 8)
+    assert shop.seats(sub)["voice"].stripe_quantity == 7
 
 
 def test_a_stale_preview_of_what_is_so_by_now_says_that(api: Client, shop: Shop, sub: str) -> None:
