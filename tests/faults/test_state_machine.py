@@ -1,7 +1,7 @@
 """An agency lives at random, through the API and at Stripe, beside a small model of what is true.
 
-Hypothesis chooses who does what, and shortens what goes wrong to the few steps that matter. The
-model knows members, Stripe's quantities and whether the card works; it has no idea how.
+Hypothesis chooses who does what, and tells the steps to what goes wrong. The model knows members,
+Stripe's quantities and whether the card works; it has no idea how.
 """
 
 from collections import Counter
@@ -36,7 +36,10 @@ NAMES = [f"m{number}" for number in range(5)]
 MEMBERS = st.sampled_from(["root", *NAMES])
 POOL = st.sampled_from(POOLS)
 # Each is thirty steps of several calls; a longer run is `--hypothesis-seed` away.
-MOST_LIVES = 6
+MOST_LIVES = 5
+# What is found is told with its steps as they were. Shortening them would take minutes of calls,
+# and explaining them traces every line of Python: four times the time of every run.
+PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 _numbers = count(1)
 
 
@@ -89,12 +92,12 @@ class Agency(RuleBasedStateMachine):
 
     @rule(name=MEMBERS, role=st.sampled_from(["admin", "member"]), pool=POOL)
     def invite(self, name: str, role: str, pool: str) -> None:
-        """B12: an invite counts nothing."""
-        status = self.members[name][2]
+        """B12: an invite counts nothing; the same one again is none."""
+        wanted, was = (role, pool, "invited"), self.members[name]
         answer = self.asked("members", id=name, role=role, seat_type=pool)
         if answer.status == 200:
-            assert status == "removed", answer.text
-            self.members[name] = (role, pool, "invited")
+            assert was == wanted or was[2] == "removed", answer.text
+            self.members[name] = wanted
 
     @rule(name=MEMBERS, how=st.sampled_from(["activate", "unblock"]))
     def let_in(self, name: str, how: str) -> None:
@@ -289,6 +292,7 @@ def test_an_agency_at_random(shop: Shop) -> None:
         settings=hypothesis.settings(
             max_examples=MOST_LIVES,
             stateful_step_count=30,
+            phases=PHASES,
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )

@@ -124,6 +124,7 @@ def _settle_down(machines: Machines, people: People, services: Services) -> list
     for customer in people.customers.values():
         people.card(customer.company.id, "")
     people.pay()
+    people.act("requeue", ())
     people.export([c.company for c in people.customers.values() if c.company.stranger])
     found = [*_come_to_rest(people, services, "audit", "night")]
     for customer in people.customers.values():

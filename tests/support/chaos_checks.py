@@ -167,7 +167,7 @@ def _has_lines_of_others(adjustment: Any, invoice: dict[str, Any]) -> bool:
 
 
 def _unfinished(services: Services) -> Iterator[str]:
-    """Every row of the inbox has ended, and none as a dead letter: no step injects one."""
+    """Every row of the inbox has ended, none as a dead letter: those were requeued."""
     with services.sessions() as session:
         rows = session.execute(
             select(events).where(events.c.state.in_(["pending", "dead"])).limit(10)

@@ -126,6 +126,7 @@ def running_machines(plan: Plan, home: Path) -> Iterator[Machines]:
     """Everything up, the catalog's prices in Stripe; everything stopped at the end."""
     with ExitStack() as stack:
         servers = stack.enter_context(throwaway_servers(ROOT / ".trueup", durable=True))
+        _recovers_quickly(servers)
         sandbox_port, door_port, api_port = free_port(), free_port(), free_port()
         sandbox = Process(parts.sandbox({}, sandbox_port, "--retry-scale", "0.0003"), home)
         sandbox.start()
@@ -168,6 +169,17 @@ def running_machines(plan: Plan, home: Path) -> Iterator[Machines]:
             api_port=api_port,
             settings=Settings(**chosen),
         )
+
+
+def _recovers_quickly(servers: Servers) -> None:
+    """Without waiting for the disk: what a killed process had written is in the system's memory.
+
+    Only the machine's own death would lose it; recovery is seconds instead of a third of the run.
+    """
+    assert servers.postgres is not None
+    with servers.postgres.connect() as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _chosen(servers: Servers, stripe_url: str, secret: str) -> dict[str, Any]:

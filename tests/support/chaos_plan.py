@@ -93,6 +93,7 @@ def plan(seed: int, *, seconds: float, companies: int) -> Plan:
     steps = [
         *_people(random, found, seconds),
         *_weather(random, seconds),
+        *_on_call(random, found, seconds),
         *_machines(random, seconds),
     ]
     return Plan(seed, seconds, found, places, tuple(sorted(steps, key=lambda step: step.at_s)))
@@ -168,6 +169,14 @@ def _weather(random: Random, seconds: float) -> Iterator[Step]:
         yield Step(at, "forge", (random.randrange(2**32),))
     for number, at in enumerate(_times(random, seconds, 0.05)):
         yield Step(at, random.choice(("night", "audit")), (number,))
+
+
+def _on_call(random: Random, companies: tuple[Company, ...], seconds: float) -> Iterator[Step]:
+    """A defect that is mended meanwhile: what died of it is requeued by whoever is on call."""
+    for at in _times(random, seconds, 0.3):
+        yield Step(at, "bury", (random.choice(companies).id,))
+    for at in _times(random, seconds, 0.1):
+        yield Step(at, "requeue")
 
 
 def _machines(random: Random, seconds: float) -> Iterator[Step]:
