@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 60
 PROMISED = (  # and in this order
     "up receiver api worker relay schedule sandbox listen nightly "
-    "status events jobs adjustments findings organizations reconcile pause resume catch-up "
-    "token migrate import doctor demo"
+    "status events jobs adjustments findings notices reviews organizations reconcile "
+    "pause resume catch-up token migrate import doctor demo"
 )
 
 
