@@ -63,11 +63,15 @@ def exclusive(engine: Engine, name: str) -> Iterator[bool]:
     """
     number = {"number": _lock_number(name)}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        taken = bool(connection.scalar(text("select pg_try_advisory_lock(:number)"), number))
+        taken = None
         try:
+            taken = bool(connection.scalar(text("select pg_try_advisory_lock(:number)"), number))
             yield taken
         finally:
-            if taken:
+            if taken is None:
+                # Interrupted before it was known: the pool would keep the lock with the connection.
+                connection.invalidate()
+            elif taken:
                 connection.execute(text("select pg_advisory_unlock(:number)"), number)
 
 
