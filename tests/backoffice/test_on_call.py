@@ -363,6 +363,7 @@ def test_a_review_is_read_extended_and_closed(run: Run, shop: Shop, services: Se
         reviews.write(session, opened.id, restricted_at=now)
     number = str(opened.id)
     assert "RESTRICTED" in run("reviews", "list", "--open").stdout
+    assert "nothing matches" in run("reviews", "list", "--closed").stdout
     why = ("--because", "they signed")
     assert run("reviews", "close", number).exit_code == 2
     assert "longer" in run("reviews", "extend", number, "--until", "2h", *why).output
