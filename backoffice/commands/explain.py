@@ -1,5 +1,7 @@
 """Which errors are the person's to mend, and the sentence that says so."""
 
+import errno
+
 import click
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
@@ -16,6 +18,8 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OperationalError):
         first_line = str(error.orig).strip().partition("\n")[0]
         return f"the database cannot be reached (TRUEUP_DATABASE_URL): {first_line}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "another process listens on this port already: choose one with --port"
     if isinstance(error, LocalError | TrueupError):
         return str(error)
     return None

@@ -62,3 +62,17 @@ def test_without_a_secret_it_does_not_start() -> None:
     )
     assert ran.returncode == 2
     assert "TRUEUP_HOST_WEBHOOK_SECRETS is not set" in ran.stderr
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(shown: tuple[str, Path]) -> None:
+    url, _ = shown
+    ran = subprocess.run(
+        [sys.executable, "-m", "backoffice", "listen", "--port", url.rpartition(":")[2]],
+        env=os.environ | {"TRUEUP_HOST_WEBHOOK_SECRETS": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (1, False)
+    assert "choose one with --port" in ran.stderr

@@ -41,6 +41,7 @@ def problems(services: Services, people: People) -> list[str]:
         *_sums(services, people),
         *_quantities(services, people),
         *_findings(services, people),
+        *_misquoted(services, people),
         *_unfinished(services),
     ]
 
@@ -156,6 +157,19 @@ def _findings(services: Services, people: People) -> Iterator[str]:
             explained = False
         if not explained:
             yield f"finding {row.kind} of {row.subject} is open: {row.summary}"
+
+
+def _misquoted(services: Services, people: People) -> Iterator[str]:
+    """What was confirmed is what was charged, unless a person at Stripe came in between."""
+    if not people.misquoted:
+        return
+    with services.sessions() as session:
+        chosen = select(adjustments).where(adjustments.c.id.in_(people.misquoted))
+        made = session.execute(chosen).all()
+    invoices = {invoice["id"]: invoice for invoice in people.buyer.objects("invoice")}
+    for adjustment in made:
+        if not _has_lines_of_others(adjustment, invoices[adjustment.invoice_id]):
+            yield f"{people.misquoted[adjustment.id]}, charged {adjustment.total_minor}"
 
 
 def _has_lines_of_others(adjustment: Any, invoice: dict[str, Any]) -> bool:

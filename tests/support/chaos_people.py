@@ -75,6 +75,8 @@ class People:
     done: Counter[str] = field(default_factory=Counter)
     buried: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    # By adjustment: what was shown, where something else was charged.
+    misquoted: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def act(self, name: str, args: tuple[Any, ...]) -> None:
@@ -262,7 +264,7 @@ class People:
             shown["total_minor"],
             None,
         }:
-            self.wrong.append(f"{shown['total_minor']} shown, charged: {saved.text}")
+            self.misquoted[saved.json()["adjustment_id"]] = f"{path}: {shown['total_minor']} shown"
 
     def _chosen(self, organization_id: str, pool: str, status: str, count: int) -> list[str]:
         with self._lock:
