@@ -20,9 +20,11 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-# The bundle is a module: it exports `init` and sets nothing global.
+# The bundle is a module: it exports `init` and sets nothing global. A browser that was given the
+# token in the address refuses to fetch relative to that: an origin has no credentials.
 _START = """import { init } from "/docs/redoc.js";
-init("/openapi.json", { hideDownloadButton: false }, document.getElementById("document"));
+const place = document.getElementById("document");
+init(location.origin + "/openapi.json", { hideDownloadButton: false }, place);
 """
 # Redoc writes its styles into the page; scripts come from this address only, and none is inline.
 POLICY = (

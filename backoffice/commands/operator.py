@@ -224,8 +224,8 @@ def wrapped(line: str, indent: str = "    ") -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """Return `2026-11-22 06:12:01`, UTC."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+    """Return `2026-11-22 06:12:01Z`: UTC, and says so; `--since` takes it as it is."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else "-"
 
 
 def tell(story: Story) -> None:
@@ -235,7 +235,7 @@ def tell(story: Story) -> None:
         if value not in (None, "", [], {}):
             click.echo(wrapped(f"{name:<14} {_brief(value)}", "  "))
     for step in story.steps:
-        click.echo(f"{clock(step.at):<19}  {step.what}")
+        click.echo(f"{clock(step.at):<20}  {step.what}")
         click.echo(wrapped(step.line))
         for told in _facts(step.facts):
             click.echo(wrapped(told, "      "))

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.orm import Session
 
 from backoffice.api import tokens
 from backoffice.api.tokens import SCOPES
 from backoffice.commands.explain import need, read_settings
+from backoffice.commands.operator import clock, wrapped
 from reconcile.actor import Actor
 from reconcile.database import build_engine, build_sessions
 from reconcile.store import audit
@@ -93,14 +92,13 @@ def list_tokens(as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([_plain(one, at) for one in found]))
         return
-    table = Table(title="Tokens of the API")
-    for heading in ("id", "name", "scopes", "organization", "state", "last used"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for one in found:
-        used = one.last_used_at.isoformat(timespec="minutes") if one.last_used_at else "never"
-        scopes = " ".join(one.scopes)
-        table.add_row(one.id, one.name, scopes, one.organization_id or "all", _state(one, at), used)
-    Console().print(table)
+        used = f"last used {clock(one.last_used_at)}" if one.last_used_at else "never used"
+        bound = one.organization_id or "every organization"
+        click.echo(f"{one.id}  {_state(one, at)}  {one.name}")
+        click.echo(wrapped(f"{' '.join(one.scopes)}; {bound}; {used}"))
+    if not found:
+        click.echo("there is no token: trueup token create")
 
 
 @token.command()
