@@ -36,7 +36,7 @@ NAMES = [f"m{number}" for number in range(5)]
 MEMBERS = st.sampled_from(["root", *NAMES])
 POOL = st.sampled_from(POOLS)
 # Each is thirty steps of several calls; a longer run is `--hypothesis-seed` away.
-MOST_LIVES = 3
+MOST_LIVES = 2
 # What is found is told with its steps as they were. Shortening them would take minutes of calls,
 # and explaining them traces every line of Python: four times the time of every run.
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)

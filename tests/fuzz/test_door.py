@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from random import Random
 from urllib.parse import urlsplit
 
@@ -102,14 +102,13 @@ def raw(receiver: Receiver, request: bytes) -> bytes:
     """What is answered to bytes that no client library would send; empty when it hangs up."""
     where = urlsplit(receiver.url)
     with socket.create_connection((where.hostname or "", where.port or 0), timeout=5) as client:
-        client.sendall(request)
-        client.shutdown(socket.SHUT_WR)
         answer = b""
-        try:
+        # It may hang up at any byte, also before the last one was sent.
+        with suppress(OSError):
+            client.sendall(request)
+            client.shutdown(socket.SHUT_WR)
             while part := client.recv(65536):
                 answer += part
-        except OSError:
-            pass
     return answer
 
 
