@@ -210,9 +210,10 @@ def _shown(services: Services, case: Case, wanted: Wanted, actor: Actor) -> Prev
     change = decide(services, case, wanted)
     if isinstance(change, Refuse) or (isinstance(change, Keep) and not wanted.moves):
         return change
+    # Taken before Stripe is asked: the promise must not outlast the second it prorates from.
+    expires_at = services.clock().replace(microsecond=0) + PREVIEW_LASTS
     intent = _prepared(services, case, change, wanted, actor, None)
     found = quote(services.catalog, case, wanted, change, intent)
-    expires_at = services.clock() + PREVIEW_LASTS
     with services.sessions.begin() as session:
         preview_id = previews.add(
             session,

@@ -183,7 +183,7 @@ def run(settings: Settings, *arguments: str, **given: str) -> subprocess.Complet
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=25,  # a worker waits for what is away, and has said so long before
         check=False,
     )
 
