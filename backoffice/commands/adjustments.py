@@ -11,6 +11,7 @@ from backoffice.commands.operator import (
     as_json_option,
     asking_stripe,
     clock,
+    cursor_to,
     filtering,
     filters_of,
     looking,
@@ -44,7 +45,7 @@ def list_adjustments(limit: int, cursor: str | None, as_json: bool, **given: Any
         rows = look.adjustments_page(
             session, filters_of(given), limit=limit + 1, before=place_of(cursor)
         )
-    page(rows, limit, as_json, show, lambda row: f"{row.created_at.isoformat()}~{row.id}")
+    page(rows, limit, as_json, show, lambda row: cursor_to(row.created_at, row.id))
 
 
 def show(adjustment: Adjustment) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from backoffice.commands.operator import (
     as_json_option,
     asking_stripe,
     clock,
+    cursor_to,
     filtering,
     filters_of,
     looking,
@@ -48,7 +49,7 @@ def list_events(limit: int, cursor: str | None, as_json: bool, **given: Any) -> 
         rows = look.events_page(
             session, filters_of(given), limit=limit + 1, before=place_of(cursor)
         )
-    page(rows, limit, as_json, show, lambda row: f"{row.received_at.isoformat()}~{row.id}")
+    page(rows, limit, as_json, show, lambda row: cursor_to(row.received_at, row.id))
 
 
 def show(event: Event) -> tuple[str, str]:

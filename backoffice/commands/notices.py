@@ -7,6 +7,7 @@ import click
 from backoffice.commands.operator import (
     as_json_option,
     clock,
+    cursor_to,
     looking,
     page,
     paging,
@@ -41,7 +42,7 @@ def list_notices(limit: int, cursor: str | None, as_json: bool, **given: Any) ->
             before=place_of(cursor),
             limit=limit + 1,
         )
-    page(rows, limit, as_json, show, lambda row: f"{row.created_at.isoformat()}~{row.id}")
+    page(rows, limit, as_json, show, lambda row: cursor_to(row.created_at, row.id))
 
 
 def show(notice: Notice) -> tuple[str, str]:

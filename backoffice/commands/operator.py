@@ -154,6 +154,11 @@ def place_of(cursor: str | None) -> Place | None:
         raise click.UsageError("--cursor is not one that a list has printed") from None
 
 
+def cursor_to(at: datetime, row_id: str) -> str:
+    """Return the cursor that `place_of` reads back."""
+    return f"{at.isoformat()}~{row_id}"
+
+
 def number_of(cursor: str | None) -> int | None:
     """Return the number that a cursor of numbered rows is."""
     if cursor is None:

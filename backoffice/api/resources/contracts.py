@@ -11,7 +11,7 @@ from backoffice.api.context import services
 from backoffice.api.fields import Body, Id, Line, OrganizationPath, Time, View
 from backoffice.api.frame import Resource
 from backoffice.api.paging import Listed, PageQuery, page_of
-from backoffice.api.problems import NotFound, Refused
+from backoffice.api.problems import NotFound
 from backoffice.api.resources.seat_changes import (
     PreviewView,
     Quantities,
@@ -240,31 +240,20 @@ def true_up(path: OrganizationPath, query: PageQuery) -> Answer:
 
     One row for each billing period and seat type, with what the seats would have cost.
     """
-    place = query.place(str, str)
-    after = (_moment(str(place[0])), str(place[1])) if place else None
+    place = query.place(datetime, str)
     with services().sessions() as session:
         if roster.organization(session, path.organization_id) is None:
             raise NotFound("organization")
         rows = contract.true_ups(
-            session, services(), path.organization_id, after=after, limit=query.limit + 1
+            session, services(), path.organization_id, after=place, limit=query.limit + 1
         )
     data, cursor = page_of(
         rows,
         query.limit,
         _true_up,
-        lambda row: (row.peak.period_start.isoformat(), row.peak.seat_type),
+        lambda row: (row.peak.period_start, row.peak.seat_type),
     )
     return TrueUpList(data=data, next_cursor=cursor)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Refused(Refuse(code="invalid", message="The cursor is not one of this list"))
-    return found
 
 
 def _true_up(row: TrueUp) -> TrueUpView:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from backoffice.api.acting import Reasoned, actor_of
 from backoffice.api.answers import Answer
@@ -69,8 +69,8 @@ class EventStory(View):
     next: list[str] = Field(description="Commands that are worth a look now.")
 
 
-class EventQuery(PageQuery):
-    """Which events."""
+class EventNames(BaseModel):
+    """What events may have in common."""
 
     state: State | None = Field(default=None, description="In this state.")
     type: Word | None = Field(default=None, description="Of this type.")
@@ -79,6 +79,11 @@ class EventQuery(PageQuery):
     organization_id: Id | None = Field(default=None, description="Of this organization.")
     subscription_id: Id | None = Field(default=None, description="About this subscription.")
     customer_id: Id | None = Field(default=None, description="About this customer.")
+
+
+class EventQuery(PageQuery, EventNames):
+    """Which events."""
+
     since: Time | None = Field(default=None, description="Received at or after this time.")
     until: Time | None = Field(default=None, description="Received before this time.")
 
@@ -89,16 +94,8 @@ class EventPath(Path):
     event_id: Id = Field(description="Its id.")
 
 
-class EventFilter(Body):
+class EventFilter(Body, EventNames):
     """Which events, by what they have in common; at least one of these."""
-
-    state: State | None = Field(default=None, description="In this state.")
-    type: Word | None = Field(default=None, description="Of this type.")
-    fingerprint: Line | None = Field(default=None, description="With this mistake.")
-    object_id: Id | None = Field(default=None, description="That name this id anywhere.")
-    organization_id: Id | None = Field(default=None, description="Of this organization.")
-    subscription_id: Id | None = Field(default=None, description="About this subscription.")
-    customer_id: Id | None = Field(default=None, description="About this customer.")
 
 
 class Repair(Reasoned):
@@ -157,24 +154,13 @@ def list_events(query: EventQuery) -> Answer:
         since=query.since,
         until=query.until,
     )
-    place = query.place(str, str)
-    before = (_moment(str(place[0])), str(place[1])) if place else None
+    place = query.place(datetime, str)
     with services().sessions() as session:
-        rows = look.events_page(session, filters, limit=query.limit + 1, before=before)
+        rows = look.events_page(session, filters, limit=query.limit + 1, before=place)
     data, cursor = page_of(
-        rows, query.limit, EventView.model_validate, lambda r: (r.received_at.isoformat(), r.id)
+        rows, query.limit, EventView.model_validate, lambda row: (row.received_at, row.id)
     )
     return EventList(data=data, next_cursor=cursor)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Refused(Refuse(code="invalid", message="The cursor is not one of this list"))
-    return found
 
 
 @events.read("/events/<event_id>", EventStory, scope="operate")

@@ -10,10 +10,8 @@ from backoffice.api.context import only, services, visible
 from backoffice.api.fields import Id, Path, View, Word
 from backoffice.api.frame import Resource
 from backoffice.api.paging import Listed, PageQuery, page_of
-from backoffice.api.problems import NotFound, Refused
-from reconcile.policy.values import Refuse
+from backoffice.api.problems import NotFound
 from reconcile.store import notices as store
-from reconcile.store.notices import Notice
 
 notices = Resource("notices", "What you are told by signed webhooks; here it can be read again.")
 
@@ -58,17 +56,19 @@ class NoticeQuery(PageQuery):
 @notices.read("/notices", NoticeList)
 def list_notices(query: NoticeQuery) -> Answer:
     """List notices, newest first."""
-    place = query.place(str, str)
+    place = query.place(datetime, str)
     with services().sessions() as session:
         rows = store.page(
             session,
             organization_id=only(query.organization_id),
             type=query.type,
             delivered=query.delivered,
-            before=_before(place),
+            before=place,
             limit=query.limit + 1,
         )
-    data, cursor = page_of(rows, query.limit, NoticeView.model_validate, _place)
+    data, cursor = page_of(
+        rows, query.limit, NoticeView.model_validate, lambda row: (row.created_at, row.id)
+    )
     return NoticeList(data=data, next_cursor=cursor)
 
 
@@ -81,22 +81,3 @@ def show(path: NoticePath) -> Answer:
         raise NotFound("notice")
     visible(found.organization_id, "notice")
     return NoticeView.model_validate(found)
-
-
-def _place(notice: Notice) -> tuple[str, str]:
-    return notice.created_at.isoformat(), notice.id
-
-
-def _before(place: tuple[str | int, ...] | None) -> tuple[datetime, str] | None:
-    """Read a place back; a time that is none is no place of ours."""
-    if place is None:
-        return None
-    try:
-        created_at = datetime.fromisoformat(str(place[0]))
-    except ValueError:
-        created_at = None
-    if created_at is None or created_at.tzinfo is None:
-        message = "The cursor is not one of this list"
-        remedies = ("start without a cursor",)
-        raise Refused(Refuse(code="invalid", message=message, remedies=remedies))
-    return created_at, str(place[1])
