@@ -53,6 +53,10 @@ class RetryLater(TrueupError):
     """It may work later."""
 
 
+class Busy(RetryLater):
+    """Another process is at it."""
+
+
 class WaitingForRow(TrueupError):
     """A row that this work needs has not been imported yet."""
 

@@ -16,7 +16,7 @@ from reconcile.adjustments import adjusting
 from reconcile.adjustments.preparing import prepare
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
-from reconcile.errors import RetryLater
+from reconcile.errors import Busy, RetryLater
 from reconcile.members.joining import REMOVED, Case, Done, Outcome, opened
 from reconcile.members.room import pool_subscription, room_for, seat_taken
 from reconcile.members.telling import tell_refused
@@ -40,7 +40,8 @@ class StillBuying(RetryLater):
 def finish_waiting(services: Services, organization_id: str) -> int:
     """Complete the requests that a process left behind; returns how many there were.
 
-    Raises StillBuying when another process is at it, and the errors of `adjusting`.
+    Raises Busy when another process is at it, StillBuying when more are left, and the errors of
+    `adjusting`.
     """
     finished = 0
     for _ in range(MOST_GOES):
@@ -56,7 +57,7 @@ def finish_waiting(services: Services, organization_id: str) -> int:
             continue
         with exclusive(services.engine, f"sub:{subscription_id}") as mine:
             if not mine:
-                raise StillBuying(subscription_id)
+                raise Busy(subscription_id)
             buy_for_waiting(services, organization_id, subscription_id)
     # Whoever returns from here says that nobody waits any more.
     raise StillBuying(organization_id)

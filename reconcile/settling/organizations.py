@@ -7,13 +7,14 @@ import orjson
 from sqlalchemy.orm import Session
 
 from reconcile.database import exclusive
+from reconcile.errors import Busy
 from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.policy.standing import is_paid, standing_of
 from reconcile.policy.values import FindingKind, SeatPolicy
 from reconcile.services import Services
 from reconcile.settling.beside import OrganizationMissing, check_organization
 from reconcile.settling.course import Settled
-from reconcile.settling.settle import SubscriptionBusy, settle_subscription
+from reconcile.settling.settle import settle_subscription
 from reconcile.store import findings, own_seats, subscriptions, work
 from reconcile.store import roster as roster_store
 from reconcile.store.roster import Organization
@@ -149,7 +150,7 @@ def _each(services: Services, ids: list[str], settle: Callable[[str], Settled]) 
                 if mine:
                     settled.append(settle(subscription_id))
                 else:
-                    failed.append(SubscriptionBusy(subscription_id))
+                    failed.append(Busy(subscription_id))
         except Exception as error:  # noqa: BLE001 - the others are settled first, then it is raised
             failed.append(error)
     if failed:

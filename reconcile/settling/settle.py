@@ -21,7 +21,7 @@ from reconcile.adjustments import (
 from reconcile.adjustments.renewals import Due
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.credits import grant_if_paid
-from reconcile.errors import RetryLater, StripeGone
+from reconcile.errors import StripeGone
 from reconcile.facts import Seen
 from reconcile.outward.payments import tell_unpaid
 from reconcile.policy.reconciliation import reconcile
@@ -53,10 +53,6 @@ LOOK_FOR_PLANNED = timedelta(hours=1)
 
 # Where a contract's approved change is due, it comes before what a run may decide.
 _CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
-
-
-class SubscriptionBusy(RetryLater):
-    """The subscription is being settled by another process."""
 
 
 @tracing.traced("settle")

@@ -19,6 +19,7 @@ from reconcile import log, metrics, tracing
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import (
+    Busy,
     Classified,
     ErrorClass,
     JobOverdue,
@@ -213,6 +214,8 @@ def _not_settled(
             return _report(work_key, batch, Ended.GIVEN_BACK, str(raised))
         case Paused():
             return _paused(services, work_key, batch, raised)
+        case Busy():
+            return _held_elsewhere(services, work_key, batch, raised)
     error = classify(raised)
     if error.error_class is ErrorClass.PERMANENT:
         structlog.get_logger().error("dead letter", line=error.line, exc_info=raised)
@@ -234,6 +237,16 @@ def _paused(
             held_by=paused.pause_id if stands else None,
         )
     return _report(work_key, batch, Ended.PAUSED, paused.detail, until)
+
+
+def _held_elsewhere(
+    services: Services, work_key: str, batch: list[ClaimedEvent], busy: Busy
+) -> WorkReport:
+    """Look again soon. Nothing failed: counting it as a try would wait longer each time."""
+    until = services.clock() + BUSY_AGAIN
+    with services.sessions.begin() as session:
+        store.postpone(session, batch, until=until, reason=str(busy))
+    return _report(work_key, batch, Ended.BUSY, str(busy), until)
 
 
 def _failed(

@@ -9,11 +9,11 @@ import pytest
 
 from reconcile.budget import Unbudgeted
 from reconcile.database import exclusive
+from reconcile.errors import Busy
 from reconcile.seeing import snapshot_of
 from reconcile.settings import STRIPE_API_VERSION
 from reconcile.settling.beside import OrganizationMissing
 from reconcile.settling.organizations import settle_customer, settle_organization
-from reconcile.settling.settle import SubscriptionBusy
 from reconcile.store import subscriptions
 from reconcile.stripe_api import StripeApi
 from reconcile.stripe_shapes import StripeInvoice
@@ -303,7 +303,7 @@ def test_an_organization_settles_each_of_its_subscriptions_under_its_own_lock(
     shop: Shop,
 ) -> None:
     _, sub = short_of_seats(shop)
-    with exclusive(shop.services.engine, f"sub:{sub}"), pytest.raises(SubscriptionBusy):
+    with exclusive(shop.services.engine, f"sub:{sub}"), pytest.raises(Busy):
         settle_organization(shop.services, "org_1", trigger="test")
     assert shop.writes(sub) == 0
     settled = settle_organization(shop.services, "org_1", trigger="test")

@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from reconcile.database import exclusive
 from reconcile.errors import (
+    Busy,
     JobOverdue,
     RateLimited,
     ShuttingDown,
@@ -94,6 +95,16 @@ def test_while_another_has_the_key_nothing_is_touched(services: Services) -> Non
         assert work_off(services, KEY, settling).ended is Ended.BUSY
     assert settling.batches == []
     assert row(services, event_id).attempts == 0
+    assert seconds_until_due(services, event_id) < 2
+
+
+def test_what_another_holds_is_looked_at_again_soon_and_is_no_try(services: Services) -> None:
+    """After nine tries, a tenth that only met another process must not wait for an hour."""
+    event_id = put(services, attempts=9, error_class="retry")
+    report = work_off(services, KEY, Settling(Busy("sub_2")))
+    assert (report.ended, report.line) == (Ended.BUSY, "Another process is at it: sub_2")
+    assert (row(services, event_id).state, row(services, event_id).attempts) == ("pending", 9)
+    assert row(services, event_id).error_class is None
     assert seconds_until_due(services, event_id) < 2
 
 
