@@ -1,19 +1,21 @@
 """PostgreSQL: the engine, sessions, locks and migrations. Nothing is built at import."""
 
 import hashlib
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_LOCK_POLL_S = 0.1
 
 
 def build_engine(database_url: str, *, pool_size: int = 5) -> Engine:
@@ -75,6 +77,18 @@ def exclusive(engine: Engine, name: str) -> Iterator[bool]:
                 connection.execute(text("select pg_advisory_unlock(:number)"), number)
 
 
+@contextmanager
+def exclusive_within(engine: Engine, name: str, wait_s: float) -> Iterator[bool]:
+    """Hold the named lock like `exclusive`, waiting for who has it; yields False after `wait_s`."""
+    until = time.monotonic() + wait_s
+    while True:
+        with exclusive(engine, name) as mine:
+            if mine or time.monotonic() >= until:
+                yield mine
+                return
+        time.sleep(_LOCK_POLL_S)
+
+
 def taken(session: Session, names: Collection[str]) -> set[str]:
     """Return which of the named locks are held at this moment, by whomever."""
     held = session.scalars(
@@ -112,7 +126,9 @@ def describe(engine: Engine) -> Server:
         return Server(*connection.execute(text(asked)).one())
 
 
-def _alembic() -> Config:
+def _alembic() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 - only who migrates loads Alembic
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
@@ -120,6 +136,8 @@ def _alembic() -> Config:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest migration; two processes at once do it one after another."""
+    from alembic import command  # noqa: PLC0415 - see _alembic
+
     config = _alembic()
     with engine.begin() as connection:
         connection.execute(text("set local statement_timeout = 0"))
@@ -133,6 +151,9 @@ def migrate(engine: Engine) -> None:
 
 def pending_migrations(engine: Engine) -> bool:
     """Return whether the database is behind the migrations that ship with this code."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - see _alembic
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see _alembic
+
     head = ScriptDirectory.from_config(_alembic()).get_current_head()
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision() != head
