@@ -5,6 +5,7 @@ code; only a defect of ours shows a traceback. Exit codes: 0 all well, 1 somethi
 command was misused.
 """
 
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -116,7 +117,9 @@ def trueup() -> None:
 def main() -> None:
     """Entry point of the installed script."""
     sys.excepthook = _show_traceback
-    sys.exit(trueup(prog_name="trueup"))
+    # The library's own rule is the terminal alone; where it is silent (None), that decides.
+    plain = bool(os.environ.get("NO_COLOR"))
+    sys.exit(trueup(prog_name="trueup", color=False if plain else None))
 
 
 def _show_traceback(

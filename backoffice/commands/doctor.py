@@ -1,18 +1,18 @@
-"""`trueup doctor`: the report as a table or JSON; exit code 1 when something fails."""
+"""`trueup doctor`: the report line by line or as JSON; exit code 1 when something fails."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 
 import click
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from backoffice.commands.explain import read_settings
+from backoffice.commands.operator import wrapped
 from backoffice.doctor.examine import examine
 from backoffice.doctor.findings import Found, Health
 
-COLORS = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "bold red"}
+COLORS = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "red"}
 
 
 @click.command()
@@ -27,24 +27,17 @@ def doctor(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([one.as_json() for one in found], option=orjson.OPT_INDENT_2))
     else:
-        console = Console(highlight=False)
-        console.print(_table(found))
-        for one in found:
-            if one.do:
-                # One line each, however narrow the terminal: names and urls are there to be copied.
-                mark = f"[{COLORS[one.health]}]{one.health}[/]"
-                line = f"{mark} {one.area}, {one.check}: {escape(one.do)}"
-                console.print(line, soft_wrap=True)
+        _say(found)
     sys.exit(any(one.health is Health.FAIL for one in found))
 
 
-def _table(found: list[Found]) -> Table:
-    counts = {health: sum(one.health is health for one in found) for health in Health}
-    caption = ", ".join(f"{count} {health}" for health, count in counts.items())
-    table = Table(title="trueup doctor", caption=caption)
-    for heading in ("area", "check", "", "seen"):
-        table.add_column(heading, overflow="fold")
+def _say(found: Sequence[Found]) -> None:
+    """Folded, never cut, and no table: ids and addresses are there to be copied."""
     for one in found:
-        mark = f"[{COLORS[one.health]}]{one.health}[/]"
-        table.add_row(one.area, one.check, mark, escape(one.seen))
-    return table
+        told = wrapped(f"{one.area}, {one.check}: {one.seen}", " " * 6).lstrip()
+        click.echo(click.style(f"{one.health:<4}", fg=COLORS[one.health]) + f"  {told}")
+        if one.do:
+            # However narrow the terminal, a line that is copied is one line.
+            click.echo(f"      do: {one.do}")
+    counts = Counter(one.health for one in found)
+    click.echo(", ".join(f"{counts[health]} {health}" for health in Health))

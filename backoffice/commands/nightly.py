@@ -7,9 +7,9 @@ import click
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from backoffice.commands.explain import need, read_settings
+from backoffice.commands.operator import columns, wrapped
 from reconcile import log
 from reconcile.adjustments.money import written
 from reconcile.nights import nightly
@@ -53,7 +53,7 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
     if as_json:
         click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
     else:
-        _show(report, Console(highlight=False))
+        _show(report)
     sys.exit(report.state not in ENDED_WELL or report.failed > 0)
 
 
@@ -64,21 +64,17 @@ def _bar() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
 
 
-def _show(report: Report, console: Console) -> None:
+def _show(report: Report) -> None:
     kind = "written" if report.writes else "dry run"
-    table = Table(title=f"Night of {report.night}: {report.state} ({kind})", show_header=False)
-    table.add_column("what")
-    table.add_column("how much", justify="right")
-    for name, value in _counts(report):
-        table.add_row(name, str(value))
-    for heading, moved in (("moved", report.moved), ("would move", report.would_move)):
-        for money in moved:
-            table.add_row(f"{heading}: {money.direction}", _money(money))
-    console.print(table)
+    click.echo(f"Night of {report.night}: {report.state} ({kind})")
+    moved = [(f"moved: {money.direction}", _money(money)) for money in report.moved]
+    would = [(f"would move: {money.direction}", _money(money)) for money in report.would_move]
+    for line in columns([*_counts(report), *moved, *would], "  "):
+        click.echo(line)
     for line in (*report.lines, *report.failures):
-        console.print(line, markup=False)
+        click.echo(wrapped(line, ""))
     if report.error:
-        console.print(report.error, markup=False, style="red")
+        click.echo(wrapped(report.error, ""))
 
 
 def _counts(report: Report) -> list[tuple[str, object]]:

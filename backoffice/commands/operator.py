@@ -228,6 +228,14 @@ def wrapped(line: str, indent: str = "    ") -> str:
     )
 
 
+def columns(rows: Sequence[Sequence[object]], indent: str = "") -> Iterator[str]:
+    """Yield each row as a line: its first cell to the left, the others to the right, none cut."""
+    widths = [max(map(len, map(str, cells))) for cells in zip(*rows, strict=True)]
+    for name, *values in rows:
+        cells = (f"{value!s:>{width}}" for value, width in zip(values, widths[1:], strict=True))
+        yield indent + "  ".join((f"{name!s:<{widths[0]}}", *cells)).rstrip()
+
+
 def clock(at: datetime | None) -> str:
     """Return `2026-11-22 06:12:01Z`: UTC, and says so; `--since` takes it as it is."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else "-"

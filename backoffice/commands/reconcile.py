@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from backoffice.commands.operator import (
-    WIDTH,
     acting,
     actor_of,
     as_json_option,
     asking_stripe,
+    columns,
     refused,
     say_json,
     wrapped,
@@ -77,12 +75,11 @@ def _explain(found: list[Explained] | Refuse, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    console = Console(width=WIDTH, highlight=False)
     for each in found:
-        _say(each, console)
+        _say(each)
 
 
-def _say(each: Explained, console: Console) -> None:
+def _say(each: Explained) -> None:
     click.echo(each.subject)
     if each.trouble:
         click.echo(wrapped(each.trouble))
@@ -91,7 +88,8 @@ def _say(each: Explained, console: Console) -> None:
     standing = ", ".join(inputs.get("standing", []))
     click.echo(f"    plan {inputs['plan']} ({inputs['policy']}) {standing}".rstrip())
     if seats := inputs.get("seats"):
-        console.print(_table(seats))
+        for line in columns(_table(seats), "    "):
+            click.echo(line)
     if active := inputs.get("active"):
         click.echo("    active: " + ", ".join(f"{n} {name}" for name, n in active.items()))
     for line in inputs.get("holding", []):
@@ -111,14 +109,13 @@ def _say(each: Explained, console: Console) -> None:
     click.echo("    nothing was written" + (": --apply does it" if "write" in each.would else ""))
 
 
-def _table(seats: list[Mapping[str, Any]]) -> Table:
+def _table(seats: list[Mapping[str, Any]]) -> list[list[str]]:
+    """A column a seat type, because plans have few of them and a decision has many inputs."""
     shown = [name for name in _SEATS if any(seat.get(name) not in (None, False) for seat in seats)]
-    table = Table()
-    for name in shown:
-        table.add_column(_SEATS[name], justify="left" if name == "seat_type" else "right")
-    for seat in seats:
-        table.add_row(*("-" if seat.get(name) is None else str(seat[name]) for name in shown))
-    return table
+    return [
+        [_SEATS[name], *("-" if seat.get(name) is None else str(seat[name]) for seat in seats)]
+        for name in shown
+    ]
 
 
 def _would(would: Mapping[str, Any]) -> list[str]:

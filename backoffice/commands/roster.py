@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from backoffice.commands.explain import need, read_settings
+from backoffice.commands.operator import columns
 from reconcile.actor import Actor
 from reconcile.catalog import load_catalog
 from reconcile.database import build_engine, build_sessions
@@ -55,16 +54,16 @@ def import_roster(
     if as_json:
         click.echo(orjson.dumps(imported.as_json()))
     else:
-        Console().print(_table(imported))
+        _say(imported)
 
 
-def _table(imported: Imported) -> Table:
-    table = Table(title="Imported", caption=f"organizations to look at: {imported.requests}")
-    table.add_column("what")
-    for heading in ("added", "changed", "removed", "unchanged"):
-        table.add_column(heading, justify="right")
-    for name in ("organizations", "members", "auto_add"):
-        tally = getattr(imported, name)
-        counts = (tally.added, tally.changed, tally.removed, tally.unchanged)
-        table.add_row(name.replace("_", "-"), *map(str, counts))
-    return table
+def _say(imported: Imported) -> None:
+    counted = ("added", "changed", "removed", "unchanged")
+    kinds = ("organizations", "members", "auto_add")
+    counts = (
+        (kind.replace("_", "-"), *(getattr(getattr(imported, kind), how) for how in counted))
+        for kind in kinds
+    )
+    for line in columns([("imported", *counted), *counts]):
+        click.echo(line)
+    click.echo(f"organizations to look at: {imported.requests}")

@@ -69,7 +69,7 @@ def test_import_counts_what_it_did_and_doing_it_again_changes_nothing(
     again = trueup("import", organizations, members)
     assert again.returncode == 0
     row = next(line for line in again.stdout.splitlines() if "members" in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["members", "0", "0", "0", "3"]
+    assert row.split() == ["members", "0", "0", "0", "3"]
 
 
 def test_one_wrong_line_refuses_the_import_and_is_named(trueup: Run, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_the_nightly_run_says_what_it_would_do_then_does_it_once(shop: Shop, tru
 
 def report_of(table: str) -> dict[str, int]:
     """The adjustments a printed report counts."""
-    rows = (line.strip("│").split("│") for line in table.splitlines() if "adjustments" in line)
-    return {name.split()[-1]: int(count) for name, count in rows}
+    rows = (line.split() for line in table.splitlines() if "adjustments" in line)
+    return {how: int(count) for _, how, count in rows}
 
 
 def test_the_nightly_run_away_from_stripe_says_so(
