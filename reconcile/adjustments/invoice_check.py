@@ -18,7 +18,7 @@ from reconcile.policy.values import FindingKind, Observation, Proration
 from reconcile.services import Services
 from reconcile.store import adjustments as store
 from reconcile.store import findings
-from reconcile.store.adjustments import Adjustment, Intent
+from reconcile.store.adjustments import Adjustment, Intent, SeatChange
 from reconcile.store.findings import Scope
 from reconcile.stripe_api import StripeApi
 from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscription
@@ -84,25 +84,35 @@ def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[In
     """Return the lines that this change makes: prorations from its date on, of its quantities.
 
     A whole-item credit for what was, a whole-item debit for what is. The date alone does not tell:
-    somebody may have edited the subscription in the same second. Only where nothing was credited
-    for what was is the item's other credit taken: with flexible billing it is for the seats that
-    were charged, and some may have been added or taken away with `none` since.
+    somebody may have edited the subscription in the same second.
     """
-    dated = [line for line in lines if line.proration and line.period_start == of.proration_date]
-    found = []
-    for change in of.changes:
-        negative = [line for line in dated if line.amount_minor < 0]
-        as_it_was = (change.from_price_id, change.from_quantity)
-        exact = [line for line in negative if (line.price_id, line.quantity) == as_it_was]
-        of_item = [line for line in negative if change.item_id and line.item_id == change.item_id]
-        as_it_is = (change.price_id, change.to_quantity)
-        found += exact or of_item
-        found += [
-            line
-            for line in dated
-            if line.amount_minor >= 0 and (line.price_id, line.quantity) == as_it_is
-        ]
+    lines = tuple(lines)
+    found = [line for change in of.changes for line in _of_seats(of, change, lines)]
     return tuple(line for line in lines if line in found)
+
+
+def _of_seats(
+    of: Intent | Adjustment, change: SeatChange, lines: Iterable[InvoiceLine]
+) -> list[InvoiceLine]:
+    """Return the lines of one seat type.
+
+    Only where nothing was credited for what was is the item's other credit taken: with flexible
+    billing it is for the seats that were charged, and some may have been added or taken away with
+    `none` since. A credit for what is, beside it, is that of a later edit.
+    """
+    as_it_was = (change.from_price_id, change.from_quantity)
+    as_it_is = (change.price_id, change.to_quantity)
+    dated = [line for line in lines if line.proration and line.period_start == of.proration_date]
+    negative = [line for line in dated if line.amount_minor < 0]
+    exact = [line for line in negative if (line.price_id, line.quantity) == as_it_was]
+    of_item = [line for line in negative if change.item_id and line.item_id == change.item_id]
+    before = [line for line in of_item if (line.price_id, line.quantity) != as_it_is]
+    charged = [
+        line
+        for line in dated
+        if line.amount_minor >= 0 and (line.price_id, line.quantity) == as_it_is
+    ]
+    return [*(exact or before or of_item), *charged]
 
 
 def find_invoice(
@@ -124,13 +134,21 @@ def find_invoice(
 def is_of(adjustment: Adjustment, invoice: StripeInvoice) -> bool:
     """Return whether the adjustment made this invoice: its trace and its lines say so.
 
-    The trace alone does not: Stripe copies the subscription's metadata to later invoices too.
+    The trace alone does not: Stripe copies the subscription's metadata to later invoices too. Nor
+    does a credit: who edits the subscription in the same second is credited for what we made.
     """
     return (
         invoice.billing_reason == "subscription_update"
         and invoice.adjustment_id == adjustment.id
-        and bool(of_change(adjustment, invoice.lines))
+        and any(_bills(adjustment, change, invoice) for change in adjustment.changes)
     )
+
+
+def _bills(adjustment: Adjustment, change: SeatChange, invoice: StripeInvoice) -> bool:
+    lines = _of_seats(adjustment, change, invoice.lines)
+    # No seats cost nothing, and a new interval may be billed as a whole period: no proration.
+    may_be_free = change.to_quantity == 0 or change.price_id != change.from_price_id
+    return any(line.amount_minor >= 0 or may_be_free for line in lines)
 
 
 @tracing.traced("check invoice")

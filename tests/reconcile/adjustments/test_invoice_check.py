@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from reconcile.adjustments import invoice_check
 from reconcile.catalog import Catalog
 from reconcile.nights import checks
 from reconcile.policy.proration import PriceModel
@@ -45,6 +46,22 @@ def test_an_invoice_that_is_not_what_was_previewed(
     shop.settle(sub)
     assert shop.findings(sub) == {"invoice_differs_from_preview"}
     assert red(shop) == {"every invoice as previewed and as the model expects"}
+
+
+def test_the_invoice_of_a_change_is_not_that_of_an_edit_in_the_same_second(
+    shop: Shop, sub: str
+) -> None:
+    """Stripe's latest then has our trace and a line of our second, and is none of ours."""
+    shop.settle(sub)
+    (raised,) = shop.adjustments(sub)
+    assert raised.proration_date is not None
+    dated = int(raised.proration_date.timestamp())
+    shop.edit(sub, "member", 4, proration_behavior="always_invoice", proration_date=dated)
+    subscription = shop.services.stripe.subscription(sub)
+    assert subscription.latest_invoice_id != raised.invoice_id
+    invoice = invoice_check.find_invoice(shop.services.stripe, raised, subscription)
+    assert invoice is not None
+    assert invoice.id == raised.invoice_id
 
 
 def test_an_invoice_that_is_not_what_the_model_expects(shop: Shop, sub: str) -> None:

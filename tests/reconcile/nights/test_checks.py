@@ -52,6 +52,38 @@ def test_an_adjustment_without_its_charge(shop: Shop, sub: str) -> None:
     assert not found(shop, "exactly once").ok
 
 
+def second(shop: Shop, sub: str) -> int:
+    """The second from which the subscription's raise is charged."""
+    (raised,) = shop.adjustments(sub)
+    assert raised.proration_date is not None
+    return int(raised.proration_date.timestamp())
+
+
+def test_an_edit_of_the_same_second_that_is_billed_with_our_trace(shop: Shop, sub: str) -> None:
+    """Stripe copies the trace to the next invoice, and that credits what the raise charged."""
+    dated = {"proration_behavior": "create_prorations", "proration_date": second(shop, sub)}
+    shop.edit(sub, "member", 4, **dated)
+    shop.edit(sub, "member", 6, proration_behavior="always_invoice")
+    ours, theirs = shop.invoices(sub, "subscription_update")
+    assert theirs["parent"] == ours["parent"]
+    assert found(shop, "exactly once").ok
+
+
+def test_a_charge_that_was_made_twice(shop: Shop, sub: str) -> None:
+    """What a lost idempotency key would do: somebody took the seats back, and ours came again."""
+    (raised,) = shop.adjustments(sub)
+    again = {"proration_behavior": "always_invoice", "proration_date": second(shop, sub)}
+    shop.edit(sub, "member", 3, proration_behavior="none")
+    shop.edit(sub, "member", 5, **again, **{"metadata[trueup_adjustment]": raised.id})
+    assert f"{raised.id} (applied) has 2 invoices" in found(shop, "exactly once").detail
+
+
+def test_a_charge_of_an_adjustment_that_is_not_here(shop: Shop, sub: str) -> None:
+    trace = {"metadata[trueup_adjustment]": "adj_of_nobody"}
+    shop.edit(sub, "member", 6, proration_behavior="always_invoice", **trace)
+    assert "adj_of_nobody, which is not here" in found(shop, "exactly once").detail
+
+
 def test_a_credit_that_stripe_has_twice(shop: Shop) -> None:
     shop = shop.with_plan("team", follow_lowers="now")
     customer = shop.organization(plan="team", member=5)
