@@ -31,6 +31,11 @@ from reconcile.store.roster import Organization
 from reconcile.store.subscriptions import Held, Seat
 from reconcile.stripe_shapes import StripeSubscription
 
+NO_ORGANIZATION = Refuse(
+    code="not_found",
+    message="There is no such organization",
+    remedies=("create it first, or check its id",),
+)
 IN_PROGRESS = Refuse(
     code="in_progress",
     message="Another change of this subscription is under way",
@@ -125,17 +130,13 @@ def _subscription(
     with services.sessions() as session:
         organization = roster_store.organization(session, organization_id)
         if organization is None:
-            return _no_organization()
+            return NO_ORGANIZATION
         if refused := _unpermitted(session, services, organization, wanted, actor):
             return refused
         rules = services.catalog.plan(organization.plan).rules
         if refused := refuse_by_plan(rules, wanted):
             return refused
         return only_subscription(session, organization_id)
-
-
-def _no_organization() -> Refuse:
-    return Refuse(code="not_found", message="There is no such organization")
 
 
 def only_subscription(session: Session, organization_id: str) -> str | Refuse:
@@ -189,7 +190,7 @@ def moves_of(
     """Return the moves of these members to these seat types, from where each of them is now."""
     with services.sessions() as session:
         if roster_store.organization(session, organization_id) is None:
-            return _no_organization()
+            return NO_ORGANIZATION
         found = {
             member_id: roster_store.member(session, organization_id, member_id) for member_id in to
         }

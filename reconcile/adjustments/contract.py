@@ -1,29 +1,42 @@
 """Contracts: what an account manager recorded, and what was used beyond it (A6, A7).
 
 A change of a contract is a change of seats like any other, asked by an account manager
-(`seat_change`); here is what it is measured against. Nothing in here writes to Stripe.
+(`seat_change`); here is what it is measured against, and how one that waits is taken back. Nothing
+in here writes to Stripe, but for finishing what was begun.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
-from reconcile.adjustments.case import only_subscription
+from reconcile.adjustments import adjusting
+from reconcile.adjustments.case import IN_PROGRESS, NO_ORGANIZATION, only_subscription
 from reconcile.catalog import NoSuchPrice
-from reconcile.database import exclusive
+from reconcile.database import exclusive, exclusive_within
+from reconcile.errors import StripeRejected
 from reconcile.policy.observing import label_of
 from reconcile.policy.values import PlanRules, Refuse, SeatPolicy, SubscriptionFacts
 from reconcile.services import Services
-from reconcile.store import audit, inbox, notices, renewals, roster, subscriptions
+from reconcile.store import (
+    adjustments,
+    audit,
+    inbox,
+    notices,
+    renewals,
+    roster,
+    subscriptions,
+)
 from reconcile.store import contracts as store
 from reconcile.store.contracts import Contract, Peak, Removals
 from reconcile.store.renewals import Approved
 from reconcile.stripe_shapes import StripeSubscription
 
 RECORDED = "trueup.contract.recorded"
+_LOCK_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +85,7 @@ def record(
         return _record(services, organization_id, terms, actor, None)
     with exclusive(services.engine, f"sub:{found}") as mine:
         if not mine:
-            return Refuse(
-                code="in_progress",
-                message="Another change of this subscription is under way",
-                remedies=("try again when it is done",),
-            )
+            return IN_PROGRESS
         return _record(services, organization_id, terms, actor, found)
 
 
@@ -91,7 +100,7 @@ def _record(
         roster.lock_organization(session, organization_id)
         organization = roster.organization(session, organization_id)
         if organization is None:
-            return Refuse(code="not_found", message="There is no such organization")
+            return NO_ORGANIZATION
         rules = services.catalog.plan(organization.plan).rules
         if refused := _unsound(rules, terms):
             return refused
@@ -179,6 +188,53 @@ def standing(session: Session, organization_id: str) -> Standing:
     found = only_subscription(session, organization_id)
     waits = None if isinstance(found, Refuse) else renewals.approved(session, found)
     return Standing(contract=store.in_force(session, organization_id), approved=waits)
+
+
+def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Approved | Refuse:
+    """Take back the approved change that waits for the next cycle, and return it (A6).
+
+    Whoever applies it holds the same lock, so exactly one of the two happens. One that is half
+    applied is finished first, and then is none to take back: raises as `adjusting.resume`.
+    """
+    with services.sessions() as session:
+        if roster.organization(session, organization_id) is None:
+            return NO_ORGANIZATION
+        found = only_subscription(session, organization_id)
+    if isinstance(found, Refuse):
+        return found
+    with exclusive_within(services.engine, f"sub:{found}", _LOCK_WAIT_S) as mine:
+        if not mine:
+            return IN_PROGRESS
+        with services.sessions() as session:
+            pending = adjustments.pending(session, found)
+        if pending:
+            with suppress(StripeRejected):  # it was recorded as failed: the change still waits
+                adjusting.resume(services, pending)
+        with services.sessions.begin() as session:
+            return _withdraw(session, organization_id, found, actor)
+
+
+def _withdraw(
+    session: Session, organization_id: str, subscription_id: str, actor: Actor
+) -> Approved | Refuse:
+    waits = renewals.approved(session, subscription_id)
+    # Applied by somebody who died before the request was finished: it waits no more.
+    if waits is None or adjustments.was_applied(session, subscription_id, trigger=waits.id):
+        return Refuse(
+            code="nothing_waits",
+            message="No approved change waits for the next cycle",
+            remedies=("look at the contract: it may be in force", "approve another change"),
+        )
+    renewals.withdraw(session, subscription_id, f"withdrawn by {actor.who}: {actor.because}")
+    audit.record(
+        session,
+        actor,
+        "contract.change_withdrawn",
+        subscription_id,
+        organization_id=organization_id,
+        before={"seats": dict(waits.quantities), "from": waits.period_end.isoformat()},
+    )
+    return waits
 
 
 def true_ups(

@@ -31,12 +31,16 @@ LAST_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What to write now (prorated from when, asked by whom); with no change, the line says when."""
+    """What to write now (prorated from when, asked by whom); with no change, the line says when.
+
+    `trigger` is the request that it comes from, where that is not what made us look.
+    """
 
     line: str
     change: Change | None = None
     prorated_from: datetime | None = None
     actor: Actor = TRUEUP
+    trigger: str | None = None
 
 
 def plan(
@@ -166,4 +170,5 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
         change=change,
         prorated_from=start if missed else None,
         actor=planned.actor,
+        trigger=planned.id,
     )

@@ -7,9 +7,6 @@ with the intent, so that a crash in the middle leaves work that comes due, and t
 adjustment: whoever applies it again, at once or after a crash, is answered with what became of it.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +26,7 @@ from reconcile.adjustments import (
 from reconcile.adjustments.case import IN_PROGRESS, Case, decide, read, refuse_full, refuse_moves
 from reconcile.adjustments.quote import Quote, fingerprint_of, plain, quote, wanted_of
 from reconcile.crash_points import CrashPoint, crash_point
-from reconcile.database import exclusive
+from reconcile.database import exclusive_within
 from reconcile.errors import StripeRejected
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.policy.values import Change, Keep, Proration, Refuse
@@ -44,8 +41,7 @@ from reconcile.stripe_api import FloorBroken
 
 TYPE = "trueup.seats.change"
 PREVIEW_LASTS = timedelta(minutes=30)
-_LOCK_WAIT_S = 10.0
-_LOCK_POLL_S = 0.1
+LOCK_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +105,7 @@ def apply(
             message="There is no such preview",
             remedies=("look at a new preview",),
         )
-    with _locked(services, shown.subscription_id) as mine:
+    with exclusive_within(services.engine, f"sub:{shown.subscription_id}", LOCK_WAIT_S) as mine:
         if not mine:
             return IN_PROGRESS
         with services.sessions() as session:
@@ -348,18 +344,6 @@ def _note_applied(session: Session, services: Services, shown: Shown, answer: Ap
         "at_renewal": answer.at_renewal.isoformat() if answer.at_renewal else None,
     }
     previews.applied(session, shown.id, outcome, at=services.clock())
-
-
-@contextmanager
-def _locked(services: Services, subscription_id: str) -> Iterator[bool]:
-    """Hold the subscription's lock, waiting for a worker that has it; False after a while."""
-    until = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        with exclusive(services.engine, f"sub:{subscription_id}") as mine:
-            if mine or time.monotonic() >= until:
-                yield mine
-                return
-        time.sleep(_LOCK_POLL_S)
 
 
 def _claimed(request_id: str) -> ClaimedEvent:

@@ -231,8 +231,9 @@ def _change(
     active = {seat_type: seats[seat_type].active_seen or 0 for seat_type in change.quantities}
     if not course.writes:
         return _dry(course, subscription, verdict, change, active)
+    trigger = (due and due.trigger) or course.trigger
     intent = preparing.prepare(
-        services, subscription, change, trigger=course.trigger, actor=actor, active=active, at=at
+        services, subscription, change, trigger=trigger, actor=actor, active=active, at=at
     )
     return _carry_out(course, verdict, intent)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
@@ -19,8 +19,12 @@ APPROVED = "trueup.renewal.approved"  # an account manager's change of a contrac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """An approved change of a contract: absolute quantities, and who approved it and why."""
+    """An approved change of a contract: absolute quantities, and who approved it and why.
 
+    `id` is that of the request that waits; the adjustment it becomes names it as its trigger.
+    """
+
+    id: str
     quantities: Mapping[str, int]
     approved: str
     actor: Actor
@@ -73,15 +77,33 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
 def approved(session: Session, subscription_id: str) -> Approved | None:
     """Return the approved change that waits, the latest if several do, or None."""
     rows = _waiting(session, subscription_id, APPROVED)
-    if not rows:
+    payload = orjson.loads(rows[-1].payload) if rows else {}
+    if not payload.get("quantities"):
         return None
-    payload = orjson.loads(rows[-1].payload)
     return Approved(
+        id=rows[-1].id,
         quantities=payload["quantities"],
         approved=payload["approved"],
         actor=Actor(**payload["actor"]),
         period_end=datetime.fromtimestamp(payload["period_end"], UTC),
     )
+
+
+def withdraw(session: Session, subscription_id: str, outcome: str) -> None:
+    """Take back every approved change that waits; who forces a rerun finds nothing to apply."""
+    for row in _waiting(session, subscription_id, APPROVED):
+        withdrawn = orjson.dumps(orjson.loads(row.payload) | {"quantities": {}})
+        session.execute(
+            update(events)
+            .where(events.c.id == row.id)
+            .values(
+                state="done",
+                payload=withdrawn,
+                outcome=outcome,
+                due_at=None,
+                finished_at=func.now(),
+            )
+        )
 
 
 def _plan(

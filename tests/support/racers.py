@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 from reconcile.actor import Actor
-from reconcile.adjustments import seat_change
+from reconcile.adjustments import contract, seat_change
 from reconcile.adjustments.seat_change import Applied, Stale
 from reconcile.errors import TrueupError
 from reconcile.members.activation import activate
@@ -24,6 +24,8 @@ from reconcile.nights import nightly
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
 from reconcile.settings import Settings
+from reconcile.settling.work import work_off
+from reconcile.store.renewals import Approved
 from tests.support import activating
 from tests.support.services import environment
 
@@ -88,15 +90,20 @@ def racers(count: int, settings: Settings) -> Iterator[Racers]:
         started.stop()
 
 
+_DEEDS: dict[str, Callable[..., object]] = {
+    "apply": seat_change.apply,
+    "activate": activate,
+    "withdraw": contract.withdraw,
+}
+
+
 def _do(services: Services, what: str, *args: Any) -> list[Any]:
     match what:
         case "after":
             time.sleep(args[0])
             return _do(services, *args[1:])
-        case "apply":
-            return _ended(seat_change.apply(services, *args, actor=HOST))
-        case "activate":
-            return _ended(activate(services, *args, actor=HOST))
+        case "work_off":
+            return ["worked off", work_off(services, *args).ended]
         case "night":
             report = nightly.run(services, date.fromisoformat(args[0]), writes=True, again=True)
             return ["night", report.state]
@@ -104,13 +111,15 @@ def _do(services: Services, what: str, *args: Any) -> list[Any]:
             services.stripe._call("post", args[0], args[1], idempotency_key=None)
             return ["edited"]
         case _:
-            raise AssertionError(what)
+            return _ended(_DEEDS[what](services, *args, actor=HOST))
 
 
 def _ended(outcome: object) -> list[Any]:
     match outcome:
         case Applied():
             return ["applied", outcome.adjustment.id if outcome.adjustment else None]
+        case Approved():
+            return ["withdrawn"]
         case Stale():
             return ["stale", outcome.refusal.code]
         case Refuse():

@@ -70,6 +70,12 @@ class ContractChangeConfirmed(Reasoned):
     preview_id: Id = Field(description="`prv_...`, as it was shown.")
 
 
+class ContractChangeWithdrawn(Reasoned):
+    """That the approved change is not wanted any more."""
+
+    because: Line = Field(description="Who took it back and why.")
+
+
 class RemovalsView(View):
     """The decision on removals."""
 
@@ -84,6 +90,14 @@ class ApprovedView(View):
     quantities: dict[str, int] = Field(description="Seats by seat type from then on.")
     approved: str = Field(description="What was approved, by whom and why.")
     takes_effect_at: datetime = Field(description="The end of the current period.")
+
+
+class WithdrawnView(View):
+    """An approved change that was taken back."""
+
+    quantities: dict[str, int] = Field(description="Seats by seat type that it would have set.")
+    approved: str = Field(description="What had been approved, by whom and why.")
+    would_have_taken_effect_at: datetime = Field(description="The end of the current period.")
 
 
 class ContractView(View):
@@ -231,6 +245,25 @@ def change(path: OrganizationPath, body: ContractChangeConfirmed) -> Answer:
     """
     return applied(
         path.organization_id, body.preview_id, actor_of(body), by=Requester.ACCOUNT_MANAGER
+    )
+
+
+@contracts.write(
+    "/organizations/<organization_id>/contract/changes/withdraw", WithdrawnView, scope="contract"
+)
+def withdraw_change(path: OrganizationPath, body: ContractChangeWithdrawn) -> Answer:
+    """Withdraw the approved change that waits.
+
+    All of it, until the last hour of the period, when it is applied. It is applied or withdrawn,
+    never both: 409 with `nothing_waits` says that there is nothing to take back (any more).
+    """
+    taken = contract.withdraw(services(), path.organization_id, actor=actor_of(body))
+    if isinstance(taken, Refuse):
+        return taken
+    return WithdrawnView(
+        quantities=dict(taken.quantities),
+        approved=taken.approved,
+        would_have_taken_effect_at=taken.period_end,
     )
 
 

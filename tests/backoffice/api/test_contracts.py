@@ -129,6 +129,69 @@ def test_a_monthly_change_starts_with_the_next_cycle(business: Business) -> None
     assert [row["quantities"] for row in history] == [{"pro": 8}, {"pro": 6}]
 
 
+def test_an_approved_change_is_withdrawn_before_it_is_applied(business: Business) -> None:
+    """A6: nothing is left of it at the renewal but the record of who took it back."""
+    shop, path = business.shop, f"{ORG}/contract/changes/withdraw"
+    business.api.post(path, because="no order").problem(409, "nothing_waits")
+    seen = business.ask(8).ok(201)
+    business.approve(seen).ok(201)
+    billing = business.api.with_token(a_token(shop.services, "read", "members", "billing"))
+    billing.post(path, because="not mine to say").problem(403, "scope_missing")
+    business.api.post(path).problem(422, "invalid")
+    gone = business.api.post(path, because="Eve Moss: order cancelled").ok(200)
+    assert gone["quantities"] == {"pro": 8}
+    assert "order 4712" in gone["approved"]
+    assert business.api.get(f"{ORG}/contract").ok(200)["approved"] is None
+    business.api.post(path, because="once more").problem(409, "nothing_waits")
+    with shop.services.sessions() as session:
+        entry = audit.page(session, organization_id="org_1", limit=1)[0]
+    assert (entry.action, entry.because) == (
+        "contract.change_withdrawn",
+        "Eve Moss: order cancelled",
+    )
+    assert entry.before is not None
+    assert entry.before["seats"] == {"pro": 8}
+
+    end = business.period_end()
+    business.at(end - HOUR_S // 2)
+    business.in_its_hour()
+    shop.settle(business.sub)
+    business.at(end + 2 * HOUR_S)
+    assert shop.invoices(business.sub, "subscription_cycle")[-1]["total"] == 6 * 12900
+    assert shop.writes(business.sub) == 0
+    seen = business.ask(7).ok(201)
+    business.approve(seen).ok(201)
+    assert business.api.get(f"{ORG}/contract")["approved"]["quantities"] == {"pro": 7}
+
+
+def test_a_withdrawn_change_that_is_forced_to_rerun_changes_nothing(business: Business) -> None:
+    shop = business.shop
+    business.approve(business.ask(8).ok(201)).ok(201)
+    business.api.post(f"{ORG}/contract/changes/withdraw", because="no order").ok(200)
+    business.at(business.period_end() - HOUR_S // 2)
+    with shop.services.sessions.begin() as session:
+        session.execute(
+            update(events)
+            .where(events.c.type == "trueup.renewal.approved")
+            .values(state="pending", finished_at=None, due_at=func.now())
+        )
+    business.in_its_hour()
+    assert shop.quantities(business.sub) == {"pro": 6}
+    assert shop.writes(business.sub) == 0
+
+
+def test_a_change_that_was_applied_by_one_who_died_is_not_withdrawn(business: Business) -> None:
+    """Its request still waits for the next worker; what is done is done."""
+    shop = business.shop
+    business.approve(business.ask(8).ok(201)).ok(201)
+    business.at(business.period_end() - HOUR_S // 2)
+    shop.settle(business.sub)
+    assert shop.quantities(business.sub) == {"pro": 8}
+    path = f"{ORG}/contract/changes/withdraw"
+    business.api.post(path, because="too late").problem(409, "nothing_waits")
+    assert business.api.get(f"{ORG}/contract").ok(200)["quantities"] == {"pro": 8}
+
+
 def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop) -> None:
     """A6: at once, and as it was shown; the contract says it from then on."""
     business = Business(shop, interval="year")
