@@ -42,9 +42,13 @@ def events() -> None:
 
 @events.command("list")
 @filtering(*EVENT_STATES)
+@click.option(
+    "--not", "not_states", multiple=True, type=click.Choice(EVENT_STATES),
+    help="Not in this state; repeat it for several.",
+)  # fmt: skip
 @paging
 def list_events(limit: int, cursor: str | None, as_json: bool, **given: Any) -> None:
-    """List events that match, the newest first."""
+    """List events that match, the newest first. `--not ignored` leaves out what needs no work."""
     with looking() as services, services.sessions() as session:
         rows = look.events_page(
             session, filters_of(given), limit=limit + 1, before=place_of(cursor)

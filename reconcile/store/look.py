@@ -32,6 +32,7 @@ class Filters:
     """Which rows; None is any. `object_id` is any id of Stripe's or ours that a row names."""
 
     state: str | None = None
+    not_states: tuple[str, ...] | None = None  # of events
     type: str | None = None  # of an event; of a finding its kind; of an adjustment its kind
     fingerprint: str | None = None
     error_class: str | None = None
@@ -149,6 +150,8 @@ def events_where(filters: Filters) -> list[ColumnElement[bool]]:
         column.source: filters.source,
     }
     found = [name == value for name, value in equal.items() if value is not None]
+    if filters.not_states:
+        found.append(column.state.not_in(filters.not_states))
     if filters.object_id is not None:
         named = (column.id, column.object_id, column.subscription_id, column.customer_id)
         found.append(or_(*(name == filters.object_id for name in named)))

@@ -91,6 +91,7 @@ def test_a_list_is_copied_at_80_columns_and_read_by_a_script(run: Run, services:
     ("option", "value"),
     [
         ("--state", "dead"),
+        ("--not", "pending"),
         ("--type", "invoice.paid"),
         ("--fingerprint", "Mine@here"),
         ("--object", "in_1"),

@@ -84,6 +84,9 @@ class EventNames(BaseModel):
 class EventQuery(PageQuery, EventNames):
     """Which events."""
 
+    not_state: Annotated[list[State], Field(max_length=6)] = Field(
+        default=[], description="In none of these states; repeated for several."
+    )
     since: Time | None = Field(default=None, description="Received at or after this time.")
     until: Time | None = Field(default=None, description="Received before this time.")
 
@@ -145,6 +148,7 @@ def list_events(query: EventQuery) -> Answer:
     """List events, the newest received first."""
     filters = Filters(
         state=query.state,
+        not_states=tuple(query.not_state),
         type=query.type,
         fingerprint=query.fingerprint,
         object_id=query.object_id,

@@ -30,6 +30,9 @@ def test_dead_letters_are_found_counted_requeued_and_end(api: Client, services: 
     assert len(found["data"]) == 2
     rest = api.get("/events", state="dead", cursor=found["next_cursor"]).ok()
     assert {each["id"] for each in (*found["data"], *rest["data"])} == set(ids)
+    assert api.get("/events", not_state=["ignored", "dead"]).ok()["data"] == []
+    assert len(api.get("/events", not_state="ignored").ok()["data"]) == len(ids)
+    api.get("/events", not_state="no state").problem(422, "invalid")
 
     same = {"filters": {"fingerprint": "Boom@work.settle"}, "because": "mended"}
     dry = api.post("/events/requeue", same, dry_run=True).ok()

@@ -52,6 +52,7 @@ def find(sessions: sessionmaker[Session]) -> Callable[..., list[str]]:
         {"customer_id": "cus_1"},
         {"organization_id": "org_1"},
         {"state": "dead"},
+        {"not_states": ("pending", "ignored")},
         {"fingerprint": "Boom@work"},
         {"until": NOW - timedelta(minutes=30)},
     ],
