@@ -40,7 +40,8 @@ format: $(VENV)/.dev
 
 # Fresh seeds for as long as asked; SEED=n plays one again, and says what it finds.
 chaos: $(VENV)/.dev
-	$(BIN)/python -m tests.support.chaos $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),30))
+	$(BIN)/python -m tests.support.chaos $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),30)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(COMPANIES),--companies $(COMPANIES))
 
 # Breaks every rule once, in a copy, and sees its tests fail; RULES="A1 B5" for some of them.
 rules: $(VENV)/.dev

@@ -1,8 +1,11 @@
 """Everything goes wrong at once for some seconds; `make chaos` takes half an hour."""
 
+import subprocess
+
 import pytest
 
-from tests.support.chaos import run
+from tests.conftest import ROOT
+from tests.support.chaos import again, asked_for, run
 from tests.support.chaos_plan import MACHINES, plan
 
 SEED = 20_261_122
@@ -18,6 +21,17 @@ def test_after_chaos_every_account_is_right() -> None:
 def test_a_plan_is_its_seed_and_nothing_else() -> None:
     assert str(plan(7, seconds=20, companies=9)) == str(plan(7, seconds=20, companies=9))
     assert plan(7, seconds=20, companies=9).steps != plan(8, seconds=20, companies=9).steps
+
+
+def test_what_is_printed_at_a_failure_plays_the_same_plan() -> None:
+    what = plan(7, seconds=12.5, companies=9)
+    line = again(what).split()
+    recipe = subprocess.run(
+        [*line, "-n", "--no-print-directory"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    command = recipe.decode().replace("\\\n", "").splitlines()[-1]
+    asked = asked_for(command.partition("tests.support.chaos")[2].split())
+    assert str(plan(asked.seed, seconds=asked.seconds, companies=asked.companies)) == str(what)
 
 
 def test_every_blow_and_every_place_to_die_comes_up() -> None:

@@ -3,7 +3,7 @@
 `python -m tests.support.chaos [--seed N] [--minutes M] [--seconds S] [--companies C] [--show]`
 runs rounds with fresh seeds (or the one that is given, once) and ends with exit code 1 at the first
 that finds something; `--show` prints a seed's plan and does nothing. The seconds are those of the
-blows: starting, settling down and checking come on top.
+blows: starting, settling down and checking come on top. A seed's plan depends on its sizes too.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +32,9 @@ from tests.support.chaos_plan import MACHINES, Plan, plan
 from worker.budget import SharedBudget
 
 HANDS = 8
-SETTLE_S = 25.0
+# Without any progress; how long it takes altogether is the machine's business, up to a point.
+STUCK_S = 60.0
+AT_MOST_S = 900.0
 
 Tell = Callable[[str], None]
 
@@ -143,9 +145,10 @@ def _come_to_rest(people: People, services: Services, *tasks: str) -> Iterator[s
 
 
 def _worked_off(services: Services) -> Iterator[str]:
-    """Let what waits for later come due now, until nothing is left or nothing moves."""
-    until = time.monotonic() + SETTLE_S
-    while time.monotonic() < until:
+    """Let what waits for later come due now, until nothing is left or nothing ends any more."""
+    began_at = moved_at = time.monotonic()
+    waiting, ended = _rows(services)
+    while waiting:
         with services.sessions.begin() as session:
             session.execute(
                 text(
@@ -154,15 +157,22 @@ def _worked_off(services: Services) -> Iterator[str]:
                 )
             )
         time.sleep(0.3)
-        if not _pending(services):
+        before = ended
+        waiting, ended = _rows(services)
+        now = time.monotonic()
+        moved_at = now if ended > before else moved_at
+        if now - moved_at > STUCK_S or now - began_at > AT_MOST_S:
+            yield f"{waiting} events are not worked off, {now - moved_at:.0f} s after the last one"
             return
-    yield f"{_pending(services)} events are not worked off after {SETTLE_S:g} s"
 
 
-def _pending(services: Services) -> int:
-    waiting = select(func.count()).select_from(events).where(events.c.state == "pending")
+def _rows(services: Services) -> tuple[int, int]:
+    """How many rows of the inbox wait, and how many have ended."""
+    pending = events.c.state == "pending"
+    wanted = select(func.count().filter(pending), func.count().filter(~pending))
     with services.sessions() as session:
-        return int(session.scalar(waiting) or 0)
+        waiting, ended = session.execute(wanted).one()
+    return int(waiting), int(ended)
 
 
 def _known(services: Services) -> int:
@@ -172,7 +182,7 @@ def _known(services: Services) -> int:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + SETTLE_S
+    until = time.monotonic() + STUCK_S
     while not true() and time.monotonic() < until:
         time.sleep(0.1)
 
@@ -193,7 +203,7 @@ def _figures(services: Services, people: People) -> str:
 
 def main() -> int:
     """Run rounds until the time is over or one finds something; returns the exit code."""
-    asked = _asked()
+    asked = asked_for(sys.argv[1:])
     tell: Tell = partial(_print, sys.stdout.write)
     until, rounds = time.monotonic() + asked.minutes * 60, 0
     while True:
@@ -208,10 +218,8 @@ def main() -> int:
         tell(f"{ended.figures}\n{time.monotonic() - began_at:.0f} s")
         if ended.problems:
             tell("\n".join([ended.last_words, f"SEED {seed} FOUND:", *ended.problems]))
-            tell(
-                f"again: make chaos SEED={seed}; its plan: python -m tests.support.chaos "
-                f"--seed {seed} --seconds {asked.seconds:g} --companies {asked.companies} --show"
-            )
+            tell(f"again: {again(what)}")
+            tell(f"its plan: python -m tests.support.chaos {' '.join(_sizes(what))} --show")
             return 1
         rounds += 1
         if asked.seed is not None or time.monotonic() > until:
@@ -219,19 +227,32 @@ def main() -> int:
             return 0
 
 
+def again(what: Plan) -> str:
+    """The line that plays a plan once more, to be pasted."""
+    sizes = _sizes(what)
+    named = zip(sizes[::2], sizes[1::2], strict=True)
+    return " ".join(["make chaos", *(f"{n.removeprefix('--').upper()}={v}" for n, v in named)])
+
+
+def _sizes(what: Plan) -> list[str]:
+    sizes = {"seed": what.seed, "seconds": f"{what.seconds:g}", "companies": len(what.companies)}
+    return [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
+
+
 def _print(write: Callable[[str], int], line: str) -> None:
     write(line + "\n")
     sys.stdout.flush()
 
 
-def _asked() -> argparse.Namespace:
+def asked_for(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line says; the sizes are `plan`'s."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.chaos")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--companies", type=int, default=40)
     parser.add_argument("--show", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from tests.support.chaos_plan import WORKERS, Plan
 
 # Nobody gives up in a chaos run: a process that cannot start without the database tries on.
 PATIENT = RestartPolicy(first_delay_s=0.1, longest_delay_s=0.5, most_in_a_row=10_000)
-UP_S = 40.0
+UP_S = 120.0
 CATALOG = "catalog.example.toml"
 
 
