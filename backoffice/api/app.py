@@ -169,10 +169,9 @@ class _Frame:
     def _keep(self, answer: Response) -> Response:
         claim: Claim | None = g.pop("claim", None)
         if claim is not None:
-            code = _code_of(answer)
             crash_point(CrashPoint.BEFORE_ANSWER)
             try:
-                self._idempotency.end(claim, answer, code)
+                self._idempotency.end(claim, answer)
             except Exception:  # what was done is done; the key runs out by itself
                 log.warning("the answer was not kept", exc_info=True)
         return answer

@@ -9,6 +9,7 @@ from typing import Any
 from flask_openapi.openapi import OpenAPI
 from flask_openapi.utils import get_model_schema
 
+from backoffice.api.codes import described
 from backoffice.api.idempotency import HEADER, REPLAYED
 from backoffice.api.problems import CONTENT_TYPE, Problem
 
@@ -27,12 +28,19 @@ then do not exist for it.
 plan's rules decide what that member may do; it is written into the audit trail either way.
 
 **Repeating a write.** Send an `Idempotency-Key` of your own: the same key with the same request is
-answered with the first answer, whatever became of the connection.
+answered with the first answer, whatever became of the connection. Kept is what was done (2xx) and a
+payment that was tried and declined (402). A refusal did nothing and is not kept: once its reason
+has passed, the same request under the same key goes through.
 
 **Errors** are `application/problem+json` with a stable `code`, a sentence and the ways out. 202
 means that a worker goes on; the same request again tells how far it is.
 
 **Amounts** are integers in the currency's minor unit, named `..._minor`; times are ISO 8601, UTC.
+
+# Codes
+
+Every `code` of a problem, and the way out where the answer has none that is closer.
+
 """
 
 _ALWAYS = {
@@ -63,6 +71,7 @@ def describe(app: OpenAPI) -> dict[str, Any]:
     """Return the document of everything that is registered; to be asked once."""
     document: dict[str, Any] = app.api_doc
     document |= {"openapi": VERSION, "jsonSchemaDialect": DIALECT}
+    document["info"]["description"] += described()
     document["components"]["schemas"].pop(app.validation_error_model.__name__)
     schemas = get_model_schema(Problem, mode="serialization")
     for name, schema in {"Problem": schemas, **schemas.pop("$defs", {})}.items():

@@ -1,4 +1,8 @@
-"""`Idempotency-Key`: the same write sent again is answered with what the first one was answered.
+"""`Idempotency-Key`: what was done once is not done again, and is answered as it was.
+
+Kept is an answer that says what was done (2xx) or what was tried with a card and failed (402). A
+refusal did nothing: it depends on a state that passes (a pause, a full pool, a change in flight),
+so the key is let go and the same request runs again. 202 and 5xx say "not yet".
 
 Around the views, the same for all of them. The key is claimed before the view runs and the answer
 kept after it, each in a transaction of its own. A process that dies in between leaves a claim that
@@ -21,10 +25,6 @@ from reconcile.store.idempotency import Kept
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _LONGEST_KEY = 255
-
-# An answer that says "not yet": kept, it would be said for ever.
-_NOT_YET = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS})
-NOT_YET_CODES = frozenset({"in_progress"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +68,14 @@ class Idempotency:
             )
         return claim if kept is None else _answer(kept, digest, at)
 
-    def end(self, claim: Claim, answer: Response, code: str | None) -> None:
-        """Keep the answer, or let go of the key where the same request should run again.
-
-        `code` is the problem's. Errors of ours are not kept: it may work the next time.
-        """
+    def end(self, claim: Claim, answer: Response) -> None:
+        """Keep the answer, or let go of the key where the same request should run again."""
         names = (claim.token_id, claim.key)
-        undecided = (
-            answer.status_code >= 500 or answer.status_code in _NOT_YET or code in NOT_YET_CODES
-        )
+        status = answer.status_code
+        tried = status == HTTPStatus.PAYMENT_REQUIRED
+        done = 200 <= status < 300 and status != HTTPStatus.ACCEPTED
         with self._services.sessions.begin() as session:
-            if undecided:
+            if not (done or tried):
                 store.release(session, *names, locked_until=claim.locked_until)
                 return
             store.settle(

@@ -12,6 +12,7 @@ import orjson
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backoffice.api.codes import CODES
 from reconcile.policy.values import Refuse
 
 CONTENT_TYPE = "application/problem+json"
@@ -42,8 +43,10 @@ class Problem(BaseModel):
     title: str = Field(description="The HTTP status in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="A sentence for a person.")
-    code: str = Field(description="Stable and for programs: `no_free_seat`, `not_allowed`, ...")
-    remedies: list[str] = Field(default=[], description="The ways out, each in a few words.")
+    code: str = Field(description="Stable and for programs: one of those listed at the top.")
+    remedies: list[str] = Field(
+        default=[], description="The ways out, each in a few words; there is always one."
+    )
     errors: list[InvalidField] = Field(default=[], description="With `invalid`: each value.")
 
 
@@ -86,14 +89,17 @@ def problem(  # noqa: PLR0913 - the parts of one answer, all by name
     headers: Mapping[str, str] | None = None,
     extras: Mapping[str, Any] | None = None,
 ) -> ProblemAnswer:
-    """Return the answer; `extras` are members of its own (`preview`), as JSON or as a model."""
+    """Return the answer; `extras` are members of its own (`preview`), as JSON or as a model.
+
+    Without `remedies` the way out is the code's own.
+    """
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
         "detail": detail,
         "code": code,
-        "remedies": list(remedies),
+        "remedies": list(remedies or (_way_out(code),)),
     }
     answer = ProblemAnswer(
         orjson.dumps(content | dict(extras or {}), default=_plain),
@@ -103,6 +109,11 @@ def problem(  # noqa: PLR0913 - the parts of one answer, all by name
     answer.code = code
     answer.headers.update(headers or {})
     return answer
+
+
+def _way_out(code: str) -> str:
+    # What Flask refuses by itself is named after its status, of which there are many.
+    return CODES[code].way_out if code in CODES else "look up in the document what the path takes"
 
 
 def refused(refuse: Refuse, **extras: object) -> Response:

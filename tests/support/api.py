@@ -53,6 +53,8 @@ class Reply:
         said = (self.status, (self.json or {}).get("code"))
         assert said == (status, code), f"{self.status} {self.text}"
         assert self.headers["Content-Type"] == "application/problem+json", self.headers
+        assert all(self["remedies"]), self.text
+        assert self["remedies"], "there is a way out of everything, or it says so"
         return self
 
 

@@ -40,10 +40,46 @@ def test_the_same_request_again_is_answered_the_same(api: Client, shop: Shop) ->
     assert made(shop) == 1
 
 
-def test_a_refusal_is_kept_as_well(api: Client) -> None:
-    first = api.post("/organizations", NEW | {"plan": "nosuch"}, key="k1").problem(422, "invalid")
-    again = api.post("/organizations", NEW | {"plan": "nosuch"}, key="k1").problem(422, "invalid")
+def test_a_refusal_is_not_kept_once_its_reason_has_passed(api: Client, shop: Shop) -> None:
+    """A full pool, a pause, a wrong value: nothing was done, so nothing is to be said again."""
+    customer = shop.organization(voice=2)
+    subscription = shop.subscribe(customer, {"voice": 2, "base": 1})
+    shop.settle(subscription)
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ann", status="pending")
+    path = "/organizations/org_1/members/ann/activate"
+    for _ in range(2):
+        full = api.post(path, key="k1").problem(409, "no_free_seat")
+        assert "Idempotency-Replayed" not in full.headers
+    api.post("/organizations/org_1/members/member_voice_active_0/remove").ok()
+    done = api.post(path, key="k1").ok(200)
+    again = api.post(path, key="k1").ok(200)
+    assert (again.text, again.headers["Idempotency-Replayed"]) == (done.text, "true")
+
+    pause = {"scope": "writes", "because": "an incident"}
+    api.post("/pauses", pause).ok(201)
+    wanted = {"quantities": {"voice": 4}}
+    seen = api.post("/organizations/org_1/seat-changes/preview", wanted).ok(201)
+    save = "/organizations/org_1/seat-changes"
+    api.post(save, preview_id=seen["id"], key="k2").problem(409, "paused")
+    api.post("/pauses/resume", pause).ok()
+    assert api.post(save, preview_id=seen["id"], key="k2").ok(201)["adjustment_id"]
+
+
+def test_a_payment_that_was_declined_is_kept(api: Client, shop: Shop) -> None:
+    """The card was asked: the same request again does not ask it again."""
+    subscription = shop.subscribe(shop.organization(voice=2), {"voice": 2, "base": 1})
+    shop.settle(subscription)
+    customer = shop.sandbox.get(f"/v1/subscriptions/{subscription}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
+    seen = api.post("/organizations/org_1/seat-changes/preview", {"quantities": {"voice": 4}}).ok(
+        201
+    )
+    save = "/organizations/org_1/seat-changes"
+    first = api.post(save, preview_id=seen["id"], key="k1").problem(402, "payment_declined")
+    again = api.post(save, preview_id=seen["id"], key="k1").problem(402, "payment_declined")
     assert (again.text, again.headers["Idempotency-Replayed"]) == (first.text, "true")
+    assert len(shop.adjustments(subscription)) == 1
 
 
 @pytest.mark.parametrize("other", ["body", "path", "method"])
