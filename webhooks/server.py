@@ -6,15 +6,13 @@ this server: docs/decisions/0004-the-receiver.md. The staff's API is served the 
 
 import multiprocessing
 import os
-import shutil
 import signal
-import tempfile
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from granian.constants import Interfaces
@@ -24,6 +22,7 @@ from granian.server import Server
 
 from reconcile import log, tracing
 from reconcile.settings import Settings
+from webhooks import counts
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -47,13 +46,23 @@ class Served:
 
 
 def serve(served: Served, settings: Settings, port: int, host: str) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered first."""
+    """Serve until SIGTERM or SIGINT; requests under way are answered first.
+
+    OSError when the address cannot be had.
+    """
+    # The server would say so in a traceback of its own, without the address.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
     log.configure(settings)
     # A fork would copy this process's threads' locks into the workers.
     multiprocessing.set_start_method("spawn", force=True)
-    # Before prometheus_client is imported: it decides then whether processes are added up.
-    counts = Path(tempfile.mkdtemp(prefix="trueup-metrics-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+    with counts.own_directory() as shared:
+        # Before prometheus_client is imported: it decides then whether processes are added up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
+        _serve(served, settings, port, host)
+
+
+def _serve(served: Served, settings: Settings, port: int, host: str) -> None:
     server = Server(
         served.name,
         address=host,
@@ -68,10 +77,7 @@ def serve(served: Served, settings: Settings, port: int, host: str) -> None:
     )
     server.on_startup(partial(_serve_metrics, settings))
     load = partial(_load, served, settings, os.getpid())
-    try:
-        server.serve(target_loader=load, wrap_loader=False)
-    finally:
-        shutil.rmtree(counts, ignore_errors=True)
+    server.serve(target_loader=load, wrap_loader=False)
 
 
 def _load(served: Served, settings: Settings, watcher_pid: int) -> "Flask":
