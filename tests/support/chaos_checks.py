@@ -6,6 +6,7 @@ record against what the people of the run know: what they were told, and which r
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -20,6 +21,8 @@ from tests.support.chaos_people import People
 
 # After so many refusals a customer's card is left alone until a person asks (spacing.TRIES_A_DAY).
 MOST_TRIES = 4
+# A look comes so long before the second it is charged from, at most: a worker may stand still.
+LOOK = timedelta(seconds=5)
 _CARD = {
     FindingKind.PAYMENT_DECLINED,
     FindingKind.STRIPE_BELOW_FLOOR,
@@ -49,9 +52,9 @@ def problems(services: Services, people: People) -> list[str]:
 def _end_checks(services: Services) -> Iterator[str]:
     """The service's own checks, less what a person at Stripe explains.
 
-    Whoever edits a subscription between our look and our update has a part in its invoice: lines
-    of another second are on it, or, when the same change came first, there is none at all. The
-    finding that says so has to be open then.
+    Whoever edits a subscription between our look and our update has a part in its invoice; when the
+    same change came first, there is none at all. The finding that says so has to be open then, and
+    is looked at for itself.
     """
     with services.sessions() as session:
         told = set(
@@ -145,14 +148,11 @@ def _findings(services: Services, people: People) -> Iterator[str]:
     with services.sessions() as session:
         rows = session.execute(select(findings).where(findings.c.closed_at.is_(None))).all()
         made = {row.id: row for row in session.execute(select(adjustments))}
-    invoices = {invoice["id"]: invoice for invoice in people.buyer.objects("invoice")}
     for row in rows:
         if row.kind in _CARD and row.subscription_id:
             explained = _refused(services, row.subscription_id) >= MOST_TRIES
         elif row.kind in _DIFFERENCES:
-            adjustment = made[row.detail["adjustment"]]
-            invoice = invoices.get(adjustment.invoice_id)
-            explained = invoice is None or _has_lines_of_others(adjustment, invoice)
+            explained = _came_in_between(people, made[row.detail["adjustment"]])
         else:
             explained = False
         if not explained:
@@ -166,18 +166,22 @@ def _misquoted(services: Services, people: People) -> Iterator[str]:
     with services.sessions() as session:
         chosen = select(adjustments).where(adjustments.c.id.in_(people.misquoted))
         made = session.execute(chosen).all()
-    invoices = {invoice["id"]: invoice for invoice in people.buyer.objects("invoice")}
     for adjustment in made:
-        if not _has_lines_of_others(adjustment, invoices[adjustment.invoice_id]):
+        if not _came_in_between(people, adjustment):
             yield f"{people.misquoted[adjustment.id]}, charged {adjustment.total_minor}"
 
 
-def _has_lines_of_others(adjustment: Any, invoice: dict[str, Any]) -> bool:
-    """Return whether a person's change is on the invoice, or was on its preview."""
-    ours = int(adjustment.proration_date.timestamp())
-    billed = [line["period"]["start"] for line in invoice["lines"]["data"]]
-    shown = [line["period_start"] for line in adjustment.preview["lines"]]
-    return any(start != ours for start in (*billed, *shown))
+def _came_in_between(people: People, adjustment: Any) -> bool:
+    """Return whether a person edited the subscription between our look and our update's outcome.
+
+    The invoice need not show it: what was edited with `none` is on none, and is not ours to add.
+    """
+    return any(
+        subscription_id == adjustment.subscription_id
+        and ended_at > adjustment.proration_date - LOOK
+        and began_at < adjustment.finished_at
+        for subscription_id, began_at, ended_at in people.edits
+    )
 
 
 def _unfinished(services: Services) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -75,6 +75,8 @@ class People:
     done: Counter[str] = field(default_factory=Counter)
     buried: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    # Each a subscription, and from when to when a person edited it.
+    edits: list[tuple[str, datetime, datetime]] = field(default_factory=list)
     # By adjustment: what was shown, where something else was charged.
     misquoted: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -175,8 +177,12 @@ class People:
     def edit(self, organization_id: str, pool: str, step: int, behavior: str) -> None:
         """Somebody changes a quantity in the dashboard, past the service."""
         item = f"/v1/subscription_items/{self.customers[organization_id].items[pool]}"
-        has = int(self.buyer.get(item)["quantity"])
-        self.buyer.post(item, quantity=max(1, has + step), proration_behavior=behavior)
+        has, began_at = int(self.buyer.get(item)["quantity"]), self.services.clock()
+        try:
+            self.buyer.post(item, quantity=max(1, has + step), proration_behavior=behavior)
+        finally:
+            edited = (self.customers[organization_id].subscription_id, began_at)
+            self.edits.append((*edited, self.services.clock()))
 
     def card(self, organization_id: str, code: str) -> None:
         """The card is declined from now on, or there is a new one."""
