@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import click
 import orjson
@@ -15,21 +16,27 @@ from reconcile.settings import PREFIX
 
 MOST_BYTES = 1_000_000
 SILENCE_S = 10
+HERE = (LOOPBACK, "localhost")
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8002, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535),
+    help="Where.  [default: where TRUEUP_HOST_WEBHOOK_URL points to, if that is this machine]",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Show each notice's body as it came.")
-def listen(port: int, as_json: bool) -> None:
+def listen(port: int | None, as_json: bool) -> None:
     """Take notices on this machine and show each one whose signature holds.
 
     Verified with TRUEUP_HOST_WEBHOOK_SECRETS; what does not hold is answered 401. Ctrl-C ends it.
     """
-    secrets = [one.get_secret_value() for one in read_settings().host_webhook_secrets]
+    settings = read_settings()
+    secrets = [one.get_secret_value() for one in settings.host_webhook_secrets]
     if not secrets:
         raise click.UsageError(
             f"{PREFIX}HOST_WEBHOOK_SECRETS is not set: nothing could be verified"
         )
+    port = port or _port_of(settings.host_webhook_url)
     shown: Callable[[bytes], str] = bytes.decode if as_json else in_a_line
     with ThreadingHTTPServer((LOOPBACK, port), _handler(secrets, shown)) as server:
         click.echo(f"listening for notices on http://{LOOPBACK}:{port}", err=True)
@@ -37,6 +44,14 @@ def listen(port: int, as_json: bool) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             return
+
+
+def _port_of(url: str) -> int:
+    """The port that notices are sent to, when that is one of this machine."""
+    sent_to = urlsplit(url)
+    if sent_to.hostname not in HERE or not sent_to.port:
+        raise click.UsageError("say --port: TRUEUP_HOST_WEBHOOK_URL names none of this machine")
+    return sent_to.port
 
 
 def in_a_line(body: bytes) -> str:

@@ -13,14 +13,14 @@ from backoffice.commands.explain import read_settings
 from backoffice.demo.buyer import API_KEY, Buyer
 from backoffice.local import parts
 from backoffice.local.example import example_catalog
-from backoffice.local.network import free_port
+from backoffice.local.network import free_port, is_free
 from backoffice.local.processes import Command, Process
 from backoffice.local.servers import Servers, local_servers
 from backoffice.local.supervisor import Supervisor
 from reconcile.catalog import load_catalog
 from reconcile.settings import PREFIX, STRIPE_API_VERSION, Settings
 
-LISTEN_PORT = 8002  # where `trueup listen` listens, unless told otherwise
+NOTICES_PORT = 8002  # unless somebody has it; `trueup listen` reads it from the settings
 
 
 @click.command()
@@ -30,21 +30,31 @@ LISTEN_PORT = 8002  # where `trueup listen` listens, unless told otherwise
 def up(port: int, api_port: int, workers: int) -> None:
     """Run everything on this machine, servers included.
 
-    Without TRUEUP_STRIPE_API_KEY the sandbox stands in for Stripe, and notices go to where
-    `trueup listen` takes them. What another shell needs is in the file `env` in TRUEUP_DATA_DIR, to
-    be sourced. Ctrl-C stops all of it; the data stays.
+    Without TRUEUP_STRIPE_API_KEY it is a rehearsal: the sandbox stands in for Stripe, notices go to
+    where `trueup listen` takes them, and every start begins with an empty database, as the sandbox
+    does. What another shell needs is in the file `env` in TRUEUP_DATA_DIR, to be sourced. Ctrl-C
+    stops all of it.
     """
+    for taken, option in ((port, "--port"), (api_port, "--api-port")):
+        if not is_free(taken):
+            raise click.UsageError(
+                f"another process listens on port {taken} already: choose another with {option}"
+            )
     settings = read_settings()
+    rehearsal = not settings.stripe_api_key.get_secret_value()
     console = Console(stderr=True, highlight=False)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with local_servers(
-        settings.data_dir, database_url=settings.database_url, redis_url=settings.redis_url
+        settings.data_dir,
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        rehearsal=rehearsal,
     ) as servers:
         console.print(f"PostgreSQL and Valkey are up, data in {settings.data_dir.absolute()}")
         home = settings.data_dir
-        sandbox = _start_sandbox(settings, home)
+        sandbox = _start_sandbox(home) if rehearsal else None
         try:
             env = _environment(settings, servers, sandbox, port)
             commands = _commands(env, port, api_port, workers)
@@ -56,7 +66,8 @@ def up(port: int, api_port: int, workers: int) -> None:
             try:
                 told = _overview(settings, env, port, api_port, [*running, *processes])
                 told += [f"For `trueup` in another shell: . {shared}"]
-                _share(shared, parts.exports(env))
+                api_url = f"export API_URL={parts.url(api_port)}"
+                _share(shared, [*parts.exports(env), api_url])
                 console.print("\n".join(told), soft_wrap=True, markup=False)
                 supervisor.watch(stop)
             finally:
@@ -75,10 +86,8 @@ def _share(path: Path, lines: list[str]) -> None:
         written.write("\n".join(lines) + "\n")
 
 
-def _start_sandbox(settings: Settings, home: Path) -> tuple[Process, str] | None:
-    """The sandbox and its url, when no key was given for the real Stripe."""
-    if settings.stripe_api_key.get_secret_value():
-        return None
+def _start_sandbox(home: Path) -> tuple[Process, str]:
+    """The sandbox and its url."""
     port = free_port()
     process = Process(parts.sandbox({}, port), home)
     process.start()
@@ -111,7 +120,8 @@ def _environment(
         "catalog_path": str(catalog.absolute()),
     }
     if not settings.host_webhook_url:
-        chosen["host_webhook_url"] = parts.url(LISTEN_PORT)
+        free = NOTICES_PORT if is_free(NOTICES_PORT) else free_port()
+        chosen["host_webhook_url"] = parts.url(free)
         chosen["host_webhook_secrets"] = f"whsec_{b64encode(os.urandom(32)).decode()}"
     return parts.environment(servers, metrics_listen="", **chosen)
 

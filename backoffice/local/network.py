@@ -13,6 +13,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the loopback port at this moment."""
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def answers_http(port: int, path: str = "/healthz", timeout_s: float = 1.0) -> bool:
     """Whether an HTTP server on the loopback port answers 200 at that path."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)

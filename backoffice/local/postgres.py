@@ -116,6 +116,13 @@ class Postgres:
             if found.fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    def empty_database(self, name: str) -> None:
+        """Create the database anew; what was in one of that name is gone."""
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        with self.connect() as connection:
+            connection.execute(statement.format(sql.Identifier(name)))
+        self.ensure_database(name)
+
     def _answers(self) -> bool:
         try:
             self.connect().close()

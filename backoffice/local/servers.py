@@ -21,6 +21,9 @@ from backoffice.local.processes import Process
 from backoffice.local.valkey import Valkey
 from reconcile.database import build_engine, migrate
 
+# Beside the database that lasts, so that a rehearsal takes nothing away from it.
+REHEARSAL = "rehearsal"
+
 
 @dataclass(frozen=True)
 class Servers:
@@ -45,30 +48,35 @@ def local_servers(  # noqa: PLR0913 - each by name, and each with a default
     redis_url: str = "",
     durable: bool = True,
     lasting: bool = True,
+    rehearsal: bool = False,
     binaries_home: Path | None = None,
 ) -> Iterator[Servers]:
     """Both servers up, the database created and migrated; what was started here stops at the end.
 
     `home` is the data directory; one environment at a time may use it, and what an earlier one that
-    was killed left running is ended first. See `Postgres` for `durable` and `lasting`. LocalError
-    when a server cannot be had.
+    was killed left running is ended first. See `Postgres` for `durable` and `lasting`; a rehearsal
+    has an embedded database of its own that begins empty. LocalError when a server cannot be had.
     """
     with ExitStack() as stack:
         home = make_home(home)
         stack.enter_context(_sole_use_of(home))
         leftovers.end_all(home)
         postgres = valkey = None
+        database = REHEARSAL if rehearsal else USER
         if not database_url:
             postgres = Postgres(home, durable=durable, lasting=lasting, binaries_home=binaries_home)
             stack.callback(postgres.stop)
             postgres.start()
-            postgres.ensure_database(USER)
+            if rehearsal:
+                postgres.empty_database(database)
+            else:
+                postgres.ensure_database(database)
         if not redis_url:
             valkey = Valkey(home, durable=durable)
             stack.callback(valkey.stop)
             valkey.start()
         servers = Servers(
-            database_url=postgres.url() if postgres else database_url,
+            database_url=postgres.url(database) if postgres else database_url,
             redis_url=valkey.url() if valkey else redis_url,
             postgres=postgres,
             valkey=valkey,

@@ -1,6 +1,7 @@
 """The command as a person and a script meet it: quick, one sentence an error, exit codes."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -109,6 +110,21 @@ def test_a_database_that_is_away_is_one_sentence() -> None:
     assert done.returncode == 1
     assert "TRUEUP_DATABASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["receiver", "api", "up"])
+def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_started(
+    command: str, tmp_path: Path
+) -> None:
+    option = "--api-port" if command == "up" else "--port"
+    given = {name.removeprefix("TRUEUP_").lower(): value for name, value in GIVEN.items()}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(command, option, port, **given | {"data_dir": str(tmp_path / "data")})
+    assert done.returncode == (2 if command == "up" else 1)
+    assert f"with {option}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_another_kind_of_database_is_refused() -> None:

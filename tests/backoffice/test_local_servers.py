@@ -1,6 +1,7 @@
 """The embedded servers: private, durable, there again after a kill, and usable by any user."""
 
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -182,6 +183,30 @@ def test_what_a_killed_environment_left_running_is_ended_first(home: Path) -> No
             ended = orphan.returncode
         orphan.kill()
     assert ended == -signal.SIGINT
+
+
+def test_a_rehearsal_begins_empty_and_takes_nothing_from_what_lasts(servers: Servers) -> None:
+    if servers.postgres is None:
+        pytest.skip("the database is one of the caller's")
+    postgres, name = servers.postgres, f"of_the_test_{secrets.token_hex(4)}"
+    lasting = f"{name}_lasting"
+    try:
+        for database in (name, lasting):
+            postgres.ensure_database(database)
+            with postgres.connect(database) as connection:
+                connection.execute("create table kept ()")
+        postgres.empty_database(name)
+        postgres.ensure_database(lasting)
+        for database, tables in ((name, 0), (lasting, 1)):
+            with postgres.connect(database) as connection:
+                found = connection.execute(
+                    "select count(*) from pg_tables where tablename = 'kept'"
+                )
+                assert found.fetchone() == (tables,)
+    finally:
+        with postgres.connect() as connection:
+            connection.execute(f"drop database if exists {name}")
+            connection.execute(f"drop database if exists {lasting}")
 
 
 def test_given_urls_are_used_and_nothing_is_started(

@@ -66,11 +66,9 @@ def everything_up(directory: Path, door: int, api: int) -> Iterator[None]:
 
 def test_the_first_steps_lead_to_a_seat_change(directory: Path) -> None:
     door, api = free_port(), free_port()
-    # The ports of the README may be taken on this machine.
-    script = steps().replace("127.0.0.1:8001", f"127.0.0.1:{api}")
     with everything_up(directory, door, api):
         typed = subprocess.run(
-            [BASH, "-euo", "pipefail", "-c", f"{script}\nkill %1"],
+            [BASH, "-euo", "pipefail", "-c", f"{steps()}\nkill %1"],
             cwd=directory,
             capture_output=True,
             text=True,
