@@ -2,7 +2,9 @@
 
 from flask import current_app, g
 
-from backoffice.api.problems import NotFound
+from backoffice.api.problems import NotFound, Refused
+from backoffice.api.tokens import Scope
+from reconcile.policy.values import Refuse
 from reconcile.services import Services
 from reconcile.store.tokens import Token
 
@@ -19,6 +21,18 @@ def token() -> Token:
     """Return the token of this request."""
     found: Token = g.token
     return found
+
+
+def need_scope(scope: Scope, what: str) -> None:
+    """Refuse a token without this scope, where one value of a request needs more than the rest."""
+    if scope not in token().scopes:
+        raise Refused(
+            Refuse(
+                code="scope_missing",
+                message=f"The token lacks the scope {scope}: it may not {what}",
+                remedies=("use a token with this scope",),
+            )
+        )
 
 
 def visible(organization_id: str | None, what: str = "organization") -> None:

@@ -20,6 +20,7 @@ CONTENT_TYPE = "application/problem+json"
 # A refusal says no to what was asked as things stand; these say it for a reason of their own.
 _STATUS_OF_CODE = {
     "not_allowed": HTTPStatus.FORBIDDEN,
+    "scope_missing": HTTPStatus.FORBIDDEN,
     "payment_declined": HTTPStatus.PAYMENT_REQUIRED,
     "not_found": HTTPStatus.NOT_FOUND,
     "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,

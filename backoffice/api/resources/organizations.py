@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from backoffice.api.acting import Reasoned, actor_of
 from backoffice.api.answers import Answer
-from backoffice.api.context import only, services, token
+from backoffice.api.context import need_scope, only, services, token
 from backoffice.api.fields import Id, Line, NewId, OrganizationPath, View, Word
 from backoffice.api.frame import Resource
 from backoffice.api.paging import Listed, PageQuery, page_of
@@ -154,9 +154,12 @@ def create(body: NewOrganization) -> Answer:
     """Make an organization.
 
     Its subscription is found by its Stripe customer, or by the organization's id in the
-    subscription's metadata. The same organization again is answered like the first time.
+    subscription's metadata. The same organization again is answered like the first time. Naming
+    who pays needs the scope `billing` as well.
     """
     _every_organizations("make no other")
+    if body.stripe_customer_id is not None:
+        need_scope("billing", "name who pays")
     _known_plan(body.plan)
     wanted = Organization(
         id=body.id,
@@ -199,11 +202,13 @@ def change(path: OrganizationPath, body: OrganizationChange) -> Answer:
 
     A plan change is let through also when the roster is over the new plan's limits: what follows
     from it (a finding, an Enterprise review) is found at once by a worker. It changes nothing in
-    Stripe by itself. A token that is bound to one organization changes its name only.
+    Stripe by itself. The plan, the trial and the Stripe customer say what is paid and by whom: they
+    need the scope `billing` as well, and a token of all organizations.
     """
     values = body.model_dump(exclude_unset=True, exclude={"because"})
     if values.keys() - {"name"}:
         _every_organizations("change no plan, trial or Stripe customer")
+        need_scope("billing", "change the plan, the trial or the Stripe customer")
     for name in ("name", "plan", "trial"):
         if name in values and values[name] is None:
             values.pop(name)

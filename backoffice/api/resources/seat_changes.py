@@ -19,7 +19,7 @@ from reconcile.adjustments.quote import Quote
 from reconcile.adjustments.seat_change import Applied, Preview, Stale
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.policy.values import Keep, Refuse
-from reconcile.store import previews
+from reconcile.store import adjustments, previews
 
 seat_changes = Resource(
     "seat-changes", "Seats and billing interval: what a change would cost, and the change itself."
@@ -261,8 +261,11 @@ def show_preview(path: PreviewPath) -> Answer:
     """Show a preview and what became of it."""
     with services().sessions() as session:
         found = previews.by_id(session, path.organization_id, path.preview_id)
-    if found is None:
-        raise NotFound("preview")
+        if found is None:
+            raise NotFound("preview")
+        made = adjustments.by_id(session, found.adjustment_id) if found.adjustment_id else None
+    # Finished by a worker, nobody was there to note it on the preview.
+    applied_at = made.finished_at if made and made.state == "applied" else found.applied_at
     figures = {name: found.shown[name] for name in ("words", "currency")}
     amounts = {name: found.shown[name] for name in ("total_minor", "due_now_minor")}
     return PreviewState(
@@ -272,7 +275,7 @@ def show_preview(path: PreviewPath) -> Answer:
         asked_by=found.actor,
         created_at=found.created_at,
         expires_at=found.expires_at,
-        applied_at=found.applied_at,
+        applied_at=applied_at,
         adjustment_id=found.adjustment_id,
     )
 

@@ -15,6 +15,25 @@ from tests.support.roster import add_member, add_members, add_organization
 from tests.support.shop import Shop
 
 
+@pytest.mark.parametrize(
+    "change", [{"plan": "commerce_scale"}, {"trial": True}, {"stripe_customer_id": "cus_9"}]
+)
+def test_what_is_paid_and_by_whom_needs_the_scope_of_billing(
+    api: Client, shop: Shop, change: dict[str, Any]
+) -> None:
+    """A token that may invite people neither changes the plan nor names another payer."""
+    shop.organization()
+    staff = api.with_token(a_token(shop.services, "read", "members"))
+    refused = staff.patch("/organizations/org_1", **change).problem(403, "scope_missing")
+    assert "billing" in refused["detail"]
+    staff.patch("/organizations/org_1", name="Renamed").ok()
+    named = {"id": "org_2", "name": "Two", "plan": "agency", "stripe_customer_id": "cus_2"}
+    staff.post("/organizations", named).problem(403, "scope_missing")
+    staff.post("/organizations", named | {"stripe_customer_id": None}).ok(201)
+    billing = api.with_token(a_token(shop.services, "members", "billing"))
+    billing.patch("/organizations/org_1", **change).ok()
+
+
 def test_an_organization_is_made_and_read(api: Client) -> None:
     made = api.post("/organizations", id="org_9", name="Harbour & Sons", plan="agency").ok(201)
     assert made.json == {

@@ -1,14 +1,18 @@
 """Changes of seats over the API: what is shown is what is done, once, and by whom the plan lets."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import func, update
 
+from reconcile.settling.work import work_off
 from reconcile.store import audit
 from reconcile.store.audit import AuditEntry
 from reconcile.stripe_api import StripeApi
 from reconcile.stripe_shapes import StripeSubscription
+from reconcile.tables import events
 from tests.support.api import Client, Reply, a_token, api_of
 from tests.support.roster import add_member
 from tests.support.shop import Shop
@@ -73,6 +77,23 @@ def test_what_was_shown_is_what_is_billed(api: Client, shop: Shop, sub: str) -> 
     state = api.get(f"{ORG}/previews/{seen['id']}").ok(200)
     assert state["adjustment_id"] == done["adjustment_id"]
     assert state["applied_at"] is not None
+
+
+def test_what_a_worker_finished_is_shown_as_applied(api: Client, shop: Shop, sub: str) -> None:
+    """Stripe's answer is lost: 202, a worker finds out, and the preview says when it was."""
+    seen = previewed(api, voice=7)
+    lost = {"kind": "timeout_after", "method": "POST", "path": "/v1/subscriptions/*"}
+    shop.sandbox.control("/faults", lost)
+    applied(api, seen).ok(202)
+    state = api.get(f"{ORG}/previews/{seen['id']}").ok(200)
+    assert state["applied_at"] is None
+    with shop.services.sessions.begin() as session:
+        session.execute(update(events).values(due_at=func.now()))
+    work_off(shop.services, f"sub:{sub}")
+    state = api.get(f"{ORG}/previews/{seen['id']}").ok(200)
+    (made,) = shop.adjustments(sub)
+    assert made.finished_at is not None
+    assert datetime.fromisoformat(state["applied_at"]) == made.finished_at
 
 
 def test_applied_twice_it_answers_the_same_and_charges_once(
