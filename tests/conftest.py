@@ -36,6 +36,16 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("trueup")
 
+# Without a configuration it draws every frame's variables, thousands of lines and seconds each.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
+
 # What the caller set, read once; the tests themselves see none of it.
 GIVEN = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
 
