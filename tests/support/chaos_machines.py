@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,9 @@ def running_machines(plan: Plan, home: Path) -> Iterator[Machines]:
             name: env | {VARIABLE: f"{place}:{markers[name]}"}
             for name, place in zip(WORKERS, plan.places, strict=True)
         }
+        # Nobody learns anything from an orderly end: they are killed.
         processes = [
-            Process(command, home)
+            Process(replace(command, stop_timeout_s=0), home)
             for command in (
                 parts.receiver(env, door_port),
                 parts.api(env, api_port),
