@@ -57,7 +57,11 @@ class Busy(RetryLater):
     """Another process is at it."""
 
 
-class WaitingForRow(TrueupError):
+class WaitingForOthers(TrueupError):
+    """Somebody else has to do something first."""
+
+
+class WaitingForRow(WaitingForOthers):
     """A row that this work needs has not been imported yet."""
 
 
@@ -148,7 +152,7 @@ class StripeRateLimited(_StripeFacts, RateLimited):
         self.retry_after_s = retry_after_s
 
 
-class HostAway(TrueupError):
+class HostAway(WaitingForOthers):
     """The host application did not take a notice."""
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
@@ -203,7 +207,7 @@ def _class_of(error: BaseException) -> ErrorClass:
     match error:
         case RateLimited():
             return ErrorClass.RATE_LIMITED
-        case WaitingForRow() | HostAway():
+        case WaitingForOthers():
             return ErrorClass.WAITING
         case RetryLater() | Paused() | Interrupted():
             return ErrorClass.RETRY

@@ -176,8 +176,9 @@ def of_subscription(
         settling=not fetched and _settling(services, held),
         schedule_managed=held.schedule_id is not None,
         counts_problem=counts.problem,
+        roster_unreadable=counts.roster_unreadable,
         member_active=own_seats.is_active(session, organization.id, held.member_id)
-        if rules.policy == SeatPolicy.OWN_SEAT and held.member_id
+        if rules.policy == SeatPolicy.OWN_SEAT and held.member_id and services.roster.view is None
         else None,
     )
     return facts, counts
@@ -279,6 +280,7 @@ def of_organization(
         rules=rules,
         active={name: by_seat_type.get(name) for name in rules.seat_types},
         counts_problem=counts.problem,
+        roster_unreadable=counts.roster_unreadable,
         active_members=members,
         paid_members=paid,
     )

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from reconcile.catalog import Catalog
 from reconcile.database import build_engine
-from reconcile.errors import TrueupError
+from reconcile.errors import WaitingForOthers
 from reconcile.policy.values import PlanRules
 from reconcile.settings import Settings
 from reconcile.store import roster as store
@@ -22,16 +22,20 @@ from reconcile.store import roster_view
 from reconcile.store.roster import Organization
 
 
-class RosterUnreadable(TrueupError):  # noqa: N818 - named like the others in errors.py
+class RosterUnreadable(WaitingForOthers):
     """The host's roster view cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The active count of every seat type of the plan, or why there is none."""
+    """The active count of every seat type of the plan, or why there is none.
+
+    `roster_unreadable`: the problem is not this organization's, nobody can be counted.
+    """
 
     by_seat_type: Mapping[str, int] | None
     problem: str | None = None
+    roster_unreadable: bool = False
 
     def of(self, seat_type: str) -> int | None:
         """Return one seat type's active count; None when the roster could not be read."""
@@ -55,6 +59,11 @@ class HostView:
         else:
             with self.engine.connect() as connection:
                 yield connection
+
+    def took_our_connection(self, error: SQLAlchemyError) -> bool:
+        """Whether the caller's own connection is gone: then it is not about the view."""
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        return lost and self.engine is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +105,16 @@ class Roster:
                 session, organization_id, seatless_roles=seatless_roles(plan.rules)
             )
         else:
-            try:
-                active = self._read_view(session, self.view, organization_id)
-            except RosterUnreadable as error:
-                return Counts(by_seat_type=None, problem=error.detail)
+            read = self._read_view(session, self.view, organization_id)
+            if isinstance(read, Counts):
+                return read
+            active = read
         return _by_plan(active, found, frozenset(plan.rules.seat_types))
 
     def all_counts(self, session: Session) -> Iterator[roster_view.ViewCount]:
         """Yield every organization's counts as the host's view has them, in a stream.
 
-        Raises RosterUnreadable where there is no view to read.
+        Raises RosterUnreadable where there is no view, or none that can be read.
         """
         if self.view is None:
             raise RosterUnreadable("members are counted from our own tables")
@@ -113,19 +122,30 @@ class Roster:
             with self.view.connection(session) as connection:
                 yield from roster_view.all_counts(connection, self.view.name)
         except SQLAlchemyError as error:
+            if self.view.took_our_connection(error):
+                raise
             raise RosterUnreadable(_first_line(error)) from error
 
-    def _read_view(self, session: Session, view: HostView, organization_id: str) -> dict[str, int]:
+    def _read_view(
+        self, session: Session, view: HostView, organization_id: str
+    ) -> dict[str, int] | Counts:
+        """Return the active counts the view has of one organization, or why there are none."""
         try:
             with view.connection(session) as connection:
                 rows = roster_view.counts_of(connection, view.name, organization_id)
+        except DataError as error:
+            # What it asked with is no value of the view's types: nobody else's trouble.
+            return Counts(by_seat_type=None, problem=_first_line(error))
         except SQLAlchemyError as error:
-            raise RosterUnreadable(_first_line(error)) from error
+            if view.took_our_connection(error):
+                raise
+            return Counts(by_seat_type=None, problem=_first_line(error), roster_unreadable=True)
         if unsound := [row.seat_type for row in rows if not row.sound]:
-            raise RosterUnreadable(
+            problem = (
                 f"the view {view.name} has no usable `active` for {', '.join(sorted(unsound))} "
                 f"of {organization_id}"
             )
+            return Counts(by_seat_type=None, problem=problem)
         return {row.seat_type: row.active for row in rows}
 
 

@@ -8,12 +8,10 @@ came, so that whoever takes over after a crash goes on from there. No rule is in
 
 import gc
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
-from random import Random
-from typing import TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -21,21 +19,24 @@ from sqlalchemy.orm import Session
 from reconcile import metrics, tracing
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
-from reconcile.errors import ErrorClass, Paused, RateLimited, RetryLater, classify, retry_delay
+from reconcile.errors import Paused, classify
 from reconcile.log import about
+from reconcile.nights.pages import subscription_pages
+from reconcile.nights.patience import patiently
 from reconcile.nights.report import MOST_LINES, Money, Report
-from reconcile.policy.values import Change
-from reconcile.roster import seatless_roles
+from reconcile.nights.threads import in_threads
+from reconcile.policy.values import Change, PlanRules
+from reconcile.roster import RosterUnreadable, seatless_roles
 from reconcile.services import Services
 from reconcile.settling.beside import check_organization
 from reconcile.settling.course import Settled
+from reconcile.settling.own_findings import sync_roster
 from reconcile.settling.settle import settle_subscription
 from reconcile.store import nightly as store
 from reconcile.store import pauses, runs
 from reconcile.store.inbox import add_request
 from reconcile.store.nightly import Difference
 from reconcile.store.runs import Run
-from reconcile.stripe_api import Page
 
 TASK = "nightly"
 UNSETTLED = "trueup.nightly.unsettled"
@@ -45,9 +46,10 @@ MOST_PREVIEWS = 200
 # Settling is mostly waiting for Stripe. Each takes up to three connections of a pool of ten.
 SETTLING_AT_ONCE = 3
 BATCH = 60
-# Without a page there is no night; a subscription can be left to a worker and its retries.
-PAGE_TRIES = 6
+# What is not settled then is left to a worker and its retries.
 SETTLE_TRIES = 2
+# A host's database that restarts is back within seconds.
+ROSTER_TRIES = 3
 TELL_EVERY_S = 10.0
 
 _PAGES, _SETTLING = "pages:", "settling:"
@@ -66,7 +68,6 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
-T = TypeVar("T")
 
 
 def run(
@@ -129,7 +130,6 @@ class _Night:
         self.report = report
         self.tell = tell
         self.trigger = f"{TASK}:{found.night.isoformat()}"
-        self.random = Random()  # noqa: S311 - it only spreads the tries
         self._told_at = time.monotonic()
 
     def run(self) -> Report:
@@ -177,7 +177,8 @@ class _Night:
         catalog = self.services.catalog
         prices = {price.id: bool(price.seat_type) for price in catalog.prices() if price.id}
         organization_key = self.services.settings.organization_metadata_key
-        for page in self._pages():
+        after = self.cursor.removeprefix(_PAGES) or None
+        for page in subscription_pages(self.services, after):
             with self.services.sessions.begin() as session:
                 self.report.rows += store.store_page(
                     session,
@@ -192,55 +193,30 @@ class _Night:
             crash_point(CrashPoint.AFTER_PAGE)
             self._say(Progress("reading", self.report.subscriptions))
 
-    def _pages(self) -> Iterator[Page]:
-        """Yield the pages after the cursor; the next one is fetched while one is stored."""
-        after = self.cursor.removeprefix(_PAGES) or None
-        with ThreadPoolExecutor(1, thread_name_prefix="nightly-pages") as ahead:
-            coming = ahead.submit(self._page, after)
-            while True:
-                page = coming.result()
-                if page.has_more:
-                    assert page.last_id != after, "Stripe's list does not move on"
-                    after = page.last_id
-                    coming = ahead.submit(self._page, after)
-                if page.raw:
-                    yield page
-                if not page.has_more:
-                    return
-
-    def _page(self, after: str | None) -> Page:
-        return self._patiently(lambda: self.services.stripe.subscriptions_page(after), PAGE_TRIES)
-
-    def _patiently(self, attempt: Callable[[], T], tries: int) -> T:
-        """Try a few times what may pass by itself: Stripe away for a moment, or too busy."""
-        for number in range(1, tries):
-            try:
-                return attempt()
-            except (RateLimited, RetryLater) as error:
-                delay = retry_delay(number, self.services.settings, self.random)
-                known = classify(error)
-                told_s = known.retry_after_s if known.error_class is ErrorClass.RATE_LIMITED else 0
-                pause_s = max(told_s or 0, delay.total_seconds() if delay else 0)
-                log.warning("the nightly run waits", line=known.line, pause_s=round(pause_s, 2))
-                time.sleep(min(pause_s, 30.0))
-        return attempt()
-
     # --- comparing
 
     def _compare(self) -> None:
-        services, view = self.services, self.services.roster.view
+        services = self.services
         plans = [plan.rules for plan in services.catalog.plans.values()]
+        self.report.roster_problem = self._count_active(plans)
         with services.sessions.begin() as session:
-            if view is None:
-                seatless = {rules.plan: seatless_roles(rules) for rules in plans}
-                store.count_members(session, self.run_id, seatless)
-            else:
-                store.copy_view_counts(session, self.run_id, services.roster.all_counts(session))
             told = store.compare(
-                session, self.run_id, plans, own_members=view is None, opened_by=self.trigger
+                session,
+                self.run_id,
+                plans,
+                own_members=services.roster.view is None,
+                counted=self.report.roster_problem is None,
+                opened_by=self.trigger,
             )
             self.report.unknown, self.report.bereft = told.unknown.standing, told.bereft.standing
-            for each in (told.unknown, told.bereft):
+            roster = sync_roster(
+                session,
+                services,
+                self.report.roster_problem,
+                opened_by=self.trigger,
+                whole=True,
+            )
+            for each in (told.unknown, told.bereft, roster):
                 self.report.findings_opened += each.opened
                 self.report.findings_closed += each.closed
             self.report.differing = store.differences_by_reason(session, self.run_id)
@@ -249,19 +225,43 @@ class _Night:
             self._advance(session, _SETTLING)
         log.info("the nightly run compared", **self._figures())
 
+    def _count_active(self, plans: Iterable[PlanRules]) -> str | None:
+        """Count everybody's active members; returns why the host's view cannot be read, or None."""
+        try:
+            patiently(
+                self.services.settings,
+                lambda: self._try_counting(plans),
+                ROSTER_TRIES,
+                passing=(RosterUnreadable,),
+            )
+        except RosterUnreadable as error:
+            log.warning("compared without active counts", line=str(error))
+            return error.detail
+        return None
+
+    def _try_counting(self, plans: Iterable[PlanRules]) -> None:
+        roster = self.services.roster
+        with self.services.sessions.begin() as session:
+            store.forget_counts(session)
+            if roster.view is None:
+                seatless = {rules.plan: seatless_roles(rules) for rules in plans}
+                store.count_members(session, self.run_id, seatless)
+            else:
+                store.copy_view_counts(session, self.run_id, roster.all_counts(session))
+
     # --- settling
 
     def _settle(self) -> None:
         """Settle what differs, some at a time; the cursor moves when a batch is through."""
-        with ThreadPoolExecutor(SETTLING_AT_ONCE, thread_name_prefix="nightly") as pool:
-            while batch := self._batch():
-                for ended in pool.map(self._settle_one, batch):
+        while batch := self._batch():
+            with closing(in_threads(self._settle_one, batch, at_once=SETTLING_AT_ONCE)) as settling:
+                for ended in settling:
                     self._count(ended)
-                crash_point(CrashPoint.AFTER_BATCH)
-                with self.services.sessions.begin() as session:
-                    self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
-                done = self.report.settled + self.report.postponed + self.report.failed
-                self._say(Progress("settling", done, self.report.differences))
+            crash_point(CrashPoint.AFTER_BATCH)
+            with self.services.sessions.begin() as session:
+                self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
+            done = self.report.settled + self.report.postponed + self.report.failed
+            self._say(Progress("settling", done, self.report.differences))
 
     def _batch(self) -> list[Difference]:
         after = self.cursor.removeprefix(_SETTLING)
@@ -272,9 +272,13 @@ class _Night:
         """Settle one and return how it ended; whatever happens to it stays with it."""
         with about(work_key=difference.work_key), tracing.span("settle at night"):
             try:
-                settled = self._patiently(lambda: self._settled(difference.work_key), SETTLE_TRIES)
-            except Paused as paused:
-                self._leave_to_a_worker(difference, paused.detail)
+                settled = patiently(
+                    self.services.settings,
+                    lambda: self._settled(difference.work_key),
+                    SETTLE_TRIES,
+                )
+            except (Paused, RosterUnreadable) as held:
+                self._leave_to_a_worker(difference, str(held))
                 return _Ended(difference)
             except Exception as error:
                 line = classify(error).line

@@ -40,6 +40,7 @@ class Report:
     differing: dict[str, int] = field(default_factory=dict)  # by what differs
     unknown: int = 0  # subscriptions of nobody we know
     bereft: int = 0  # organizations with active members and no subscription
+    roster_problem: str | None = None  # why nobody could be counted: compared without
     settled: int = 0
     postponed: int = 0  # something is in flight, or another process has it
     failed: int = 0

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from reconcile.nights import audit, nightly, prune
+from reconcile.policy.values import FindingKind
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import gauges, look, pauses, standing
@@ -254,6 +255,10 @@ def _adjustments(found: Gauges) -> Part:
     )
 
 
+# What shows more than the finding itself.
+_LOOK_AT = {FindingKind.ROSTER_UNREADABLE.value: "trueup doctor"}
+
+
 def _findings(session: Session, figures: Gauges) -> Part:
     found = figures.findings
     urgent = standing.urgent_findings(session)
@@ -264,7 +269,10 @@ def _findings(session: Session, figures: Gauges) -> Part:
         name="findings",
         well=not urgent,
         line=line,
-        do=tuple(f"trueup findings list --state open --type {kind}" for kind in sorted(urgent)),
+        do=tuple(
+            _LOOK_AT.get(kind, f"trueup findings list --state open --type {kind}")
+            for kind in sorted(urgent)
+        ),
         facts={"open": dict(found), "urgent": dict(urgent)},
     )
 

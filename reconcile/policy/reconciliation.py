@@ -58,8 +58,12 @@ def reconcile(facts: SubscriptionFacts) -> Verdict:
     doubtful = not problem and facts.rules.policy != SeatPolicy.OWN_SEAT
     zero = observing.suddenly_zero(active, before) if doubtful else ()
     found = list(observing.observe_shape(facts))
-    found += observing.observe_counts(facts.rules, active, problem, zero)
+    # That the roster as a whole cannot be read is said once, and not of each subscription.
+    own_problem = None if facts.roster_unreadable else problem
+    found += observing.observe_counts(facts.rules, active, own_problem, zero)
     judged = observing.SHAPE_KINDS
+    if facts.roster_unreadable:
+        judged -= {FindingKind.COUNTS_UNREADABLE}
     if not problem:
         # A zero that is doubted is no count to compare anything else with.
         judged |= {FindingKind.COUNTS_SUDDENLY_ZERO}
@@ -94,8 +98,11 @@ def reconcile_organization(facts: OrganizationFacts) -> Verdict:
     """
     problem = observing.unreadable(facts.counts_problem, facts.active)
     zero = () if problem else observing.suddenly_zero(facts.active, facts.active_before)
-    found = list(observing.observe_counts(facts.rules, facts.active, problem, zero))
-    judged = {FindingKind.COUNTS_UNREADABLE}
+    own_problem = None if facts.roster_unreadable else problem
+    found = list(observing.observe_counts(facts.rules, facts.active, own_problem, zero))
+    judged = set[FindingKind]()
+    if not facts.roster_unreadable:
+        judged |= {FindingKind.COUNTS_UNREADABLE}
     if not problem:
         judged |= {FindingKind.COUNTS_SUDDENLY_ZERO}
     if not problem and not zero:

@@ -131,8 +131,10 @@ class SubscriptionFacts:
     pending_update: bool = False  # Stripe's own, waiting for a payment
     settling: bool = False  # inside the settling window after a write of ours
     schedule_managed: bool = False
-    counts_problem: str | None = None  # why the roster cannot be read, if it cannot
-    member_active: bool | None = None  # own_seat: whether the member of the seat is active
+    counts_problem: str | None = None  # why the members cannot be counted, if they cannot
+    roster_unreadable: bool = False  # nor can those of any other organization
+    # own_seat: whether the member of the seat is active; None: the host keeps them, without names.
+    member_active: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ class OrganizationFacts:
     active: Mapping[str, int | None]  # A by seat type
     active_before: Mapping[str, int] = field(default_factory=dict)
     counts_problem: str | None = None
+    roster_unreadable: bool = False
     # own_seat: members who are active, and members whose own subscription is live and paid.
     active_members: frozenset[str] = frozenset()
     paid_members: frozenset[str] = frozenset()
@@ -152,6 +155,7 @@ class OrganizationFacts:
 class FindingKind(StrEnum):
     """Every kind of finding; each has a section in the runbook."""
 
+    ROSTER_UNREADABLE = "roster_unreadable"
     COUNTS_UNREADABLE = "counts_unreadable"
     COUNTS_SUDDENLY_ZERO = "counts_suddenly_zero"
     ITEM_MISSING = "item_missing"

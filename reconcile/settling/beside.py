@@ -23,7 +23,8 @@ class OrganizationMissing(WaitingForRow):
 def check_organization(services: Services, organization_id: str, *, trigger: str) -> Settled:
     """Settle what holds of the organization beside its subscriptions.
 
-    Raises OrganizationMissing when it was never imported.
+    Raises OrganizationMissing when it was never imported, RosterUnreadable when nobody can be
+    counted.
     """
     with services.sessions() as session:
         organization = roster_store.organization(session, organization_id)
@@ -31,6 +32,7 @@ def check_organization(services: Services, organization_id: str, *, trigger: str
         raise OrganizationMissing(organization_id)
     course = Course(services, organization_id, trigger, True, retry_declined=False, previews=False)
     verdict = note_organization(course, organization)
+    course.need_roster()
     return course.ended(verdict.decision.reason, verdict)
 
 
@@ -38,7 +40,9 @@ def note_organization(course: Course, organization: Organization) -> Verdict:
     """Record what holds of the organization beside its subscriptions."""
     services = course.services
     with services.sessions.begin() as session:
-        verdict = reconcile_organization(facts.of_organization(session, services, organization))
+        found = facts.of_organization(session, services, organization)
+        verdict = reconcile_organization(found)
+        course.note_roster(session, found)
         course.count(
             findings.sync(
                 session,

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reconcile.policy.values import Verdict
+from sqlalchemy.orm import Session
+
+from reconcile.policy.values import OrganizationFacts, SubscriptionFacts, Verdict
+from reconcile.roster import RosterUnreadable
 from reconcile.services import Services
+from reconcile.settling import own_findings
 from reconcile.store.findings import Synced
 
 
@@ -47,11 +51,27 @@ class Course:
     opened: int = 0
     closed: int = 0
     decided: list[Mapping[str, Any]] = field(default_factory=list)
+    roster_problem: str | None = None
 
     def count(self, synced: Synced) -> None:
         """Add up the findings opened and closed."""
         self.opened += synced.opened
         self.closed += synced.closed
+
+    def note_roster(self, session: Session, facts: SubscriptionFacts | OrganizationFacts) -> None:
+        """Record whether the roster these facts were read from can be read at all."""
+        if self.services.roster.view is None:
+            return
+        self.roster_problem = facts.counts_problem if facts.roster_unreadable else None
+        synced = own_findings.sync_roster(
+            session, self.services, self.roster_problem, opened_by=self.trigger, whole=False
+        )
+        self.count(synced)
+
+    def need_roster(self) -> None:
+        """Raise RosterUnreadable when nobody could be counted: what counts decide has to wait."""
+        if self.roster_problem is not None:
+            raise RosterUnreadable(self.roster_problem)
 
     def ended(
         self,

@@ -1,6 +1,11 @@
 """The findings that only settling can make, beside those the policy's facts call for."""
 
+from sqlalchemy.orm import Session
+
 from reconcile.policy.values import Change, FindingKind, Observation, Verdict, Wait
+from reconcile.services import Services
+from reconcile.store import findings
+from reconcile.store.findings import INSTALLATION, Synced
 from reconcile.stripe_shapes import StripeSubscription
 
 
@@ -12,6 +17,31 @@ def unknown_customer(subscription: StripeSubscription) -> Observation:
         "import the organization, or name it in the subscription's metadata.",
         detail={"customer": subscription.customer_id},
     )
+
+
+def sync_roster(
+    session: Session, services: Services, problem: str | None, *, opened_by: str, whole: bool
+) -> Synced:
+    """Open the finding of a host's roster view that can be read for nobody, or close it.
+
+    It is of no organization: one view, one finding. `whole`: everybody was to be counted. That one
+    organization can be counted does not make up for a night that could not read them all.
+    """
+    at = services.clock()
+    standing = findings.open_of(session, INSTALLATION)
+    of_night = whole or any(each.detail.get("whole") for each in standing)
+    if problem is None:
+        if of_night and not whole:
+            return Synced()
+        return findings.close(session, INSTALLATION, FindingKind.ROSTER_UNREADABLE, at=at)
+    observation = Observation(
+        kind=FindingKind.ROSTER_UNREADABLE,
+        urgent=True,
+        summary=f"The host's roster view cannot be read ({problem}): nothing is raised or lowered "
+        "until it can; trueup doctor tries it.",
+        detail={"whole": of_night},
+    )
+    return findings.observe(session, INSTALLATION, observation, at=at, opened_by=opened_by)
 
 
 def done_with(verdict: Verdict) -> frozenset[FindingKind]:

@@ -72,7 +72,8 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     `trigger` is the event id, run or actor that the records will name. Without `writes` (a dry
     run) rows and findings are refreshed, nothing is written to Stripe and no Q is adopted. With
     `beside`, an organization of own seats is looked at as well: one of them may have lapsed.
-    Raises the classes of `errors`; OrganizationMissing when nobody is known to pay for it.
+    Raises the classes of `errors`; OrganizationMissing when nobody is known to pay for it,
+    RosterUnreadable when nobody can be counted: what needs no counts is recorded all the same.
     """
     course = Course(services, subscription_id, trigger, writes, retry_declined, previews, beside)
     if writes:
@@ -86,6 +87,7 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     settled = _in_rounds(course, seen)
     if writes and (granted := grant_if_paid(services, seen.subscription, trigger=trigger)):
         settled = replace(settled, line=f"{settled.line}; {granted}")
+    course.need_roster()
     if writes and settled.again_at is None and _planned_waits(services, seen.subscription):
         # What holds it back passes: an unpaid invoice, a declined card. It stays planned.
         return replace(settled, again_at=services.clock() + LOOK_FOR_PLANNED)
@@ -182,6 +184,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
                 session, services, subscription.id, recorded.problems, fetched=seen.fetched
             )
             verdict = reconcile(found)
+            course.note_roster(session, found)
             course.decided.append(considered(found, verdict))
             scope = replace(scope, organization_id=organization.id)
             judged = verdict.judged | own_findings.done_with(verdict)

@@ -18,15 +18,17 @@ from reconcile.tables import findings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a set of observations was made of: a subscription, or an organization beside them."""
+    """What a set of observations was made of: a subscription, or an organization beside them.
+
+    Of neither: the installation as a whole.
+    """
 
     organization_id: str | None
     subscription_id: str | None = None
 
     def subject(self, observation: Observation) -> str:
         """Return what the finding is about: `sub_1/voice`, `sub_1`, `org_1/member_1`, `org_1`."""
-        whole = self.subscription_id or self.organization_id
-        assert whole
+        whole = self.subscription_id or self.organization_id or "installation"
         part = observation.seat_type or observation.member_id
         return f"{whole}/{part}" if part else whole
 
@@ -36,6 +38,9 @@ class Scope:
         return findings.c.subscription_id.is_(None) & (
             findings.c.organization_id == self.organization_id
         )
+
+
+INSTALLATION = Scope(organization_id=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,19 @@ _SEEN_COLUMNS = (
 )
 
 
+# Findings that a count opened, and that are over when it has changed: without an event, if the host
+# counts. Most of them differ as long as they hold.
+_OF_COUNTS = (
+    FindingKind.COUNTS_UNREADABLE,
+    FindingKind.COUNTS_SUDDENLY_ZERO,
+    FindingKind.ACTIVE_OVER_QUANTITY,
+    FindingKind.CANCELING_BELOW_ACTIVE,
+    FindingKind.CONTRACT_OVERAGE,
+    FindingKind.OVER_HARD_CAP,
+    FindingKind.STRIPE_BELOW_FLOOR,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One work key that has to be looked at, and what differs."""
@@ -92,6 +105,11 @@ def rows_seen(session: Session, run_id: int) -> int:
     """Return how many rows of the run `nightly_seen` has; fewer than told: it was emptied."""
     count = text("select count(*) from nightly_seen where run_id = :run_id")
     return int(session.scalar(count, {"run_id": run_id}) or 0)
+
+
+def forget_counts(session: Session) -> None:
+    """Empty the counts: those of a try that did not get through."""
+    session.execute(text("truncate nightly_counts"))
 
 
 def copy_view_counts(session: Session, run_id: int, counts: Iterable[ViewCount]) -> None:
@@ -149,23 +167,26 @@ class Compared:
     bereft: Told  # organizations with active members and no subscription
 
 
-def compare(
+def compare(  # noqa: PLR0913 - what a comparison depends on, all by name
     session: Session,
     run_id: int,
     rules: Iterable[PlanRules],
     *,
     own_members: bool,
+    counted: bool,
     opened_by: str,
 ) -> Compared:
     """Fill `nightly_differs` by sets, and tell the findings that sets alone can tell.
 
     `own_members` is False when the roster is the host's view: single members are not known then.
+    Without `counted` nobody's active count is known, and no finding that needs it is judged.
     """
     session.execute(text("set local statement_timeout = 0"))
     session.execute(text("analyze nightly_seen, nightly_counts"))
-    given = _parameters(run_id, rules)
+    given = _parameters(run_id, rules) | {"counted": counted}
     bereft = FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION.value
-    session.execute(text(queries.COMPARE), given | {"own_members": own_members, "bereft": bereft})
+    kinds = {"bereft": bereft, "of_counts": [kind.value for kind in _OF_COUNTS]}
+    session.execute(text(queries.COMPARE), given | kinds | {"own_members": own_members})
 
     def told(query: str, kind: str) -> Told:
         answer = session.execute(text(query), given | {"kind": kind, "opened_by": opened_by})

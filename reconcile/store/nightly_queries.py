@@ -87,7 +87,7 @@ _DIFFERENCES = f"""
     left join counts as c
         on c.organization_id = live.organization_id and c.seat_type = r.seat_type
     cross join lateral (values (coalesce(c.active, 0), coalesce(q.quantity, 0))) as n (a, q)
-    where live.policy in ('purchased', 'contract', 'follow')
+    where :counted and live.policy in ('purchased', 'contract', 'follow')
       and (n.a > n.q or n.a < 0 or n.a > r.cap
            or (n.a = 0 and q.active_seen > 0)
            or (live.policy = 'follow' and greatest(n.a, r.minimum) <> n.q))
@@ -113,7 +113,11 @@ _DIFFERENCES = f"""
     select 'org:' || o.id, 10, 'included seats'
     from organizations as o join rules as r on r.plan = o.plan
     join counts as c on c.organization_id = o.id and c.seat_type = r.seat_type
-    where r.policy = 'included' and (c.active > r.included or c.active > r.cap or c.active < 0)
+    where :counted and (
+        (r.policy = 'included' and (c.active > r.included or c.active > r.cap))
+        or (c.active < 0 and not exists (
+            select from live where live.organization_id = o.id
+              and live.policy in ('purchased', 'contract', 'follow'))))
 
     union all
     select 'org:' || o.id, 11, 'member without a seat'
@@ -128,6 +132,11 @@ _DIFFERENCES = f"""
     select 'org:' || f.organization_id, 12, 'open finding' from findings as f
     where f.closed_at is null and f.subscription_id is null and f.organization_id is not null
       and f.kind <> :bereft
+
+    union all
+    select 'sub:' || live.id, 12, 'open finding'
+    from live join findings as f on f.subscription_id = live.id
+    where :counted and f.closed_at is null and f.kind = any(:of_counts)
     """
 
 COMPARE = f"""{_LIVE}
@@ -178,7 +187,7 @@ BEREFT = f"""{_LIVE},
         select o.id, sum(c.active) as active
         from organizations as o join plans as p on p.plan = o.plan
         join counts as c on c.organization_id = o.id and c.active > 0
-        where p.policy in ('purchased', 'contract', 'follow') and not o.trial
+        where :counted and p.policy in ('purchased', 'contract', 'follow') and not o.trial
           and not exists (select from live where live.organization_id = o.id)
           and not exists (select from seen where seen.organization_id = o.id
               or (seen.organization_id is null and seen.customer_id = o.stripe_customer_id))
@@ -193,7 +202,9 @@ BEREFT = f"""{_LIVE},
                           and f.organization_id = u.id and f.subscription_id is not null)
     ), {_OPEN}, closed as (
         update findings as f set closed_at = now(), last_seen_at = now()
-        where f.kind = :kind and f.closed_at is null
+        where :counted and f.kind = :kind and f.closed_at is null
+          and not exists (select from counts where counts.active < 0
+                          and counts.organization_id = f.organization_id)
           and not exists (select from unpaid where unpaid.id = f.organization_id)
           and not exists (select from live where live.id = f.subscription_id)
         returning 1

@@ -46,8 +46,8 @@ def problem_of(connection: Connection, view: str) -> str | None:
     return None
 
 
-# Through text, because a boolean and a bigint have no other cast in common. A sum that no quantity
-# can be is one organization's trouble, not an error for all of them.
+# Through text, because a boolean and a bigint have no other cast in common. What is no number, and
+# a sum that no quantity can be, is one organization's trouble, not an error for all of them.
 _GROUPED = """
     select organization_id, seat_type,
            case when total between 0 and 2147483647 then total else 0 end::int as active,
@@ -58,8 +58,9 @@ _GROUPED = """
                count(*) = count(counted) and min(counted) >= 0 as whole
         from (
             select organization_id, seat_type,
-                   case active::text when 'true' then 1 when 'false' then 0
-                        else active::text::bigint end as counted
+                   case when active::text in ('true', 'false') then active::text::boolean::int
+                        when active::text ~ '^-?[0-9]{{1,18}}$' then active::text::bigint
+                   end as counted
             from {view}
             where organization_id is not null and seat_type is not null {only}
         ) as each

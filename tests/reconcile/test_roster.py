@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile.catalog import load_catalog
 from reconcile.database import build_engine
+from reconcile.errors import ErrorClass, classify
 from reconcile.roster import Roster, RosterUnreadable, build_roster
 from reconcile.settings import Settings
 from reconcile.store import roster_view
@@ -204,6 +205,28 @@ def test_a_view_in_our_own_database_that_breaks_leaves_the_transaction_alive(
     problem = roster.counts(session, "org_1").problem
     assert problem == 'relation "not_there" does not exist'
     assert session.scalar(text("select 1")) == 1
+
+
+def test_our_own_connection_that_is_lost_is_not_the_views_fault(
+    engine: Engine, sessions: sessionmaker[Session], make_roster: MakeRoster
+) -> None:
+    """A settle that met it is tried again; what was read as "no counts" would be recorded."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "create view falls as select 'org_1' as organization_id, 'voice' as seat_type, "
+                "pg_terminate_backend(pg_backend_pid()) as active"
+            )
+        )
+    try:
+        with sessions.begin() as session:
+            add_organization(session, "org_1", plan="agency")
+        with sessions() as session, pytest.raises(OperationalError) as lost:
+            make_roster(roster_view="falls").counts(session, "org_1")
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("drop view falls"))
+    assert classify(lost.value).error_class is ErrorClass.RETRY
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,10 @@ def test_a_roster_that_grew_without_an_event(shop: Shop) -> None:
     assert report.differing == {"active count": 1}
     assert "active_over_quantity" in shop.findings(first)
     shop.activate("agree_0", "voice", 1)
-    # Fewer in use than bought is nothing to write or to tell.
-    assert run(shop, night=date(2026, 3, 2)).differing == {}
+    # Fewer in use than bought is nothing to write, and what was told is over.
+    assert run(shop, night=date(2026, 3, 2)).differing == {"open finding": 1}
+    assert shop.findings(first) == set()
+    assert run(shop, night=date(2026, 3, 3)).differing == {}
 
 
 def test_members_without_any_subscription_are_told_by_sets(shop: Shop, sandbox: Sandbox) -> None:
