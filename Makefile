@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 demo: $(VENV)/.runtime
 	$(BIN)/trueup demo
 
+# The tests start some five hundred processes of ours: what they import is compiled once for all.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -22,13 +24,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Known vulnerabilities of what is locked: asks the package index for advisories, and fails where one
-# cannot be asked about. `audit-code` needs no network, and `check` and `test` hold the same.
+# Known vulnerabilities of what is locked: asks the package index for advisories. Exit code 1 for an
+# advisory, 2 where a package could not be asked about. `audit-code` needs no network, and `check`
+# and `test` hold the same.
 audit: audit-code
-	for lock in requirements requirements-embedded requirements-dev; do \
-		$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-			-r $$lock.lock || exit 1; \
-	done
+	$(BIN)/python -m tests.support.auditing $(SERVICE)
 
 audit-code: $(VENV)/.dev
 	$(BIN)/ruff check --select S,BLE --ignore S101 backoffice bench migrations reconcile sandbox webhooks worker

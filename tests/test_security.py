@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from reconcile.settings import PREFIX, Settings
+from tests.support import auditing
 from tests.support.source import ROOT, imported, named, python_files
 from worker.budget import SharedBudget
 from worker.queues import Queue, connect
@@ -144,3 +145,17 @@ def test_the_receivers_process_holds_no_code_for_people() -> None:
     )
     told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_an_audit_that_could_not_ask_is_no_clean_bill() -> None:
+    """The reports are pip-audit's own format: a fix, an advisory, a package left out."""
+    clean = {"name": "a", "version": "1", "vulns": []}
+    advisory = {"id": "PYSEC-2026-1", "fix_versions": ["2"], "aliases": [], "description": ""}
+    ill = {"name": "b", "version": "1", "vulns": [advisory]}
+    left_out = {"name": "c", "skip_reason": "Dependency not found on PyPI: c (1)"}
+    reports = {0: [clean], 1: [clean, ill, left_out], 2: [clean, left_out]}
+    for code, packages in reports.items():
+        found = auditing.read({"dependencies": packages, "fixes": []})
+        assert auditing.ended([auditing.read({"dependencies": [clean]}), found]) == code
+    assert auditing.ended([auditing.read({"dependencies": []})]) == 2
+    assert found.not_asked == ("c: Dependency not found on PyPI: c (1)",)
