@@ -105,7 +105,9 @@ def _owed(
                 rules=rules,
                 seat_type=price.seat_type,
                 standing=standing_of(held.status, collection_paused=held.collection_paused),
-                member_active=own_seats.is_active(session, organization.id, held.member_id),
+                member_active=own_seats.is_active(session, organization.id, held.member_id)
+                if services.roster.view is None
+                else None,
                 interval=item.interval,
                 interval_count=item.interval_count,
                 period_start=item.period_start,

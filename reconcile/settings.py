@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     roster_view: str = Field(
         default="",
         description="A SQL view `organization_id, seat_type, active` to count from instead of the "
-        "member table, `schema.name`.",
+        "member table, `schema.name`. Members and what they may do are then the host's alone.",
     )
     roster_database_url: str = Field(
         default="", description="The host's database holding `roster_view`. Empty: our own."

@@ -25,7 +25,8 @@ class Acting(Reasoned):
     acting_member_id: Id | None = Field(
         default=None,
         description="The member who asks; the plan's rules decide what they may do. Null: the host "
-        "application itself, which may do everything.",
+        "application itself, which may do everything. Always null where members are counted in a "
+        "view of yours: then you know what they may do.",
     )
 
 

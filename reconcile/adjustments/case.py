@@ -166,7 +166,7 @@ def _unpermitted(
     deeds += [Deed.CHANGE_INTERVAL] if wanted.interval else []
     deeds += [Deed.CHANGE_SEAT_TYPE] if wanted.moves else []
     refused = (
-        refuse_unpermitted(session, services.catalog, organization, actor, deed) for deed in deeds
+        refuse_unpermitted(session, services.roster, organization, actor, deed) for deed in deeds
     )
     return next((each for each in refused if each), None)
 
@@ -178,6 +178,7 @@ def decide(services: Services, case: Case, wanted: Wanted) -> Change | Keep | Re
         return Refuse(
             code="members_elsewhere",
             message="Members are kept by the host application: move them there",
+            remedies=("change the seats without moves, and move the members in your application",),
         )
     with services.sessions() as session:
         refused = refuse_moves(session, case.facts.rules, case.known.organization_id, wanted.moves)

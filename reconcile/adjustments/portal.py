@@ -67,7 +67,7 @@ def open_portal(
             refused = None
         else:
             refused = refuse_unpermitted(
-                session, services.catalog, organization, actor, Deed.OPEN_PORTAL
+                session, services.roster, organization, actor, Deed.OPEN_PORTAL
             )
         if refused:
             return refused

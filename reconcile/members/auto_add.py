@@ -42,7 +42,7 @@ def put(
         if organization is None:
             raise NoSuchOrganization(organization_id)
         refused = refuse_unpermitted(
-            session, services.catalog, organization, actor, Deed.SET_AUTO_ADD
+            session, services.roster, organization, actor, Deed.SET_AUTO_ADD
         ) or _unfit(services.catalog.plan(organization.plan).rules, wanted)
         if refused:
             return refused

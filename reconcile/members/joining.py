@@ -73,7 +73,7 @@ class Case:
     def refuse_unpermitted(self, deed: Deed, about: str | None = None) -> Refuse | None:
         """Return why the actor may not do it to this member, or None."""
         return refuse_unpermitted(
-            self.session, self.services.catalog, self.organization, self.actor, deed, about
+            self.session, self.services.roster, self.organization, self.actor, deed, about
         )
 
     def find(self, member_id: str) -> Member | None:

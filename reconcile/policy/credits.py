@@ -20,7 +20,7 @@ class SeatInPeriod:
     rules: PlanRules
     seat_type: str
     standing: Standing
-    member_active: bool
+    member_active: bool | None  # None: the host keeps the members, and counts them without names
     interval: str | None
     interval_count: int
     period_start: datetime | None
@@ -40,14 +40,20 @@ def grant_of(seat: SeatInPeriod) -> Grant | None:
     """Return what the seat grants for its period once the period is paid; None: nothing.
 
     Nothing in a trial, nothing while it is not paid, and nothing without an active member: such a
-    seat is out of the pool. What was granted for a period before stays until that period's end.
+    seat is out of the pool. Where nobody can say who is active, its payment speaks for its member.
+    What was granted for a period before stays until that period's end.
     """
     known = seat.rules.seat_types.get(seat.seat_type)
     months = _MONTHS.get(seat.interval or "", 0) * seat.interval_count
     if seat.rules.policy != SeatPolicy.OWN_SEAT or known is None:
         return None
     unpaid = not is_paid(seat.standing) or Standing.TRIALING in seat.standing
-    if unpaid or not seat.member_active or seat.period_start is None or seat.period_end is None:
+    if (
+        unpaid
+        or seat.member_active is False
+        or seat.period_start is None
+        or seat.period_end is None
+    ):
         return None
     credits_ = known.credits_per_seat * months
     if credits_ <= 0:
