@@ -48,14 +48,9 @@ def grant_of(seat: SeatInPeriod) -> Grant | None:
     if seat.rules.policy != SeatPolicy.OWN_SEAT or known is None:
         return None
     unpaid = not is_paid(seat.standing) or Standing.TRIALING in seat.standing
-    if (
-        unpaid
-        or seat.member_active is False
-        or seat.period_start is None
-        or seat.period_end is None
-    ):
+    if unpaid or seat.member_active is False:
         return None
     credits_ = known.credits_per_seat * months
-    if credits_ <= 0:
+    if credits_ <= 0 or seat.period_start is None or seat.period_end is None:
         return None
     return Grant(credits=credits_, period_start=seat.period_start, period_end=seat.period_end)
