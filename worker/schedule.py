@@ -110,6 +110,8 @@ class Schedule:
             if night is None:
                 return
             self._at_work = True
+            if self._stopping.is_set():  # told so between the look at it and this line
+                return
             state = task.run(self._services, night)
         except Exception:  # noqa: BLE001 - one task's failure is not the next one's
             self._log.exception("the task could not run", task=task.name)

@@ -73,6 +73,8 @@ def _show(report: Report) -> None:
         click.echo(line)
     for line in (*report.lines, *report.failures):
         click.echo(wrapped(line, ""))
+    if report.roster_problem:
+        click.echo(wrapped(f"compared without active counts: {report.roster_problem}", ""))
     if report.error:
         click.echo(wrapped(report.error, ""))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as hour
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from bench import nightly_world as world
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import runs as store
@@ -209,6 +212,48 @@ def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbo
     read = [call["path"] for call in calls(sandbox)]
     assert read.count("/v1/events") == 2, json.dumps(read)
     assert read.count("/v1/subscriptions") == 1
+
+
+@pytest.fixture
+def hanging_stripe() -> Iterator[socket.socket]:
+    """A Stripe that takes the call and does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield server
+
+
+def test_a_schedule_that_waits_for_stripe_ends_when_it_is_told(
+    make_settings: Callable[..., Settings],
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    hanging_stripe: socket.socket,
+) -> None:
+    """Not after the call's time-out, and the five tries after that."""
+    settings = make_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        stripe_api_base=f"http://127.0.0.1:{hanging_stripe.getsockname()[1]}",
+        catalog_path=world.write_catalog(tmp_path / "catalog.toml", world.Prices("p_1", "p_2")),
+    )
+    with running_services(settings) as services:
+        missed_nights(services)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCHEDULE],
+            env=os.environ | environment(settings) | {"TRUEUP_STRIPE_TIMEOUT_S": "120"},
+        )
+        try:
+            asked, _ = hanging_stripe.accept()
+            with asked:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            process.wait()
+        with services.sessions() as session:
+            left = store.latest(session, "nightly", until=datetime.now(UTC).date())
+        assert left
+        assert left.state == "running"
 
 
 def test_a_schedule_is_alive_while_a_task_takes_its_time(
