@@ -1,0 +1,314 @@
+"""A workspace's life: every member pays for a seat of their own, and the credits are one pool.
+
+The model knows who is in, which seats Stripe says are paid, and which period of which seat has
+granted. A wait is shorter than a period, so that each is seen.
+"""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import hypothesis
+import requests
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from tests.support.life import DAY_S, LUCK, ORDERS, Life
+
+NAMES = [f"m{number}" for number in range(4)]
+NAME = st.sampled_from(["ann", *NAMES])
+ASKERS = st.sampled_from([None, "the admin", "the admin", *NAMES[:2]])
+CREDITS = 1000
+PRICE_MINOR = 9900
+# Stripe gives a seat up that is not paid for longer.
+MOST_DECLINED_DAYS = 3
+PAGE = {
+    "success_url": "https://app.example/welcome",
+    "cancel_url": "https://app.example/later",
+    "paid_by": "organization",
+}
+
+
+class Member(NamedTuple):
+    """What is known of a member."""
+
+    role: str
+    status: str
+
+
+class Seat(NamedTuple):
+    """What Stripe says of a seat of somebody's own."""
+
+    member: str
+    status: str
+    ends: int
+    cancels: bool
+
+    @property
+    def paid(self) -> bool:
+        """Whether it is live and paid."""
+        return self.status == "active"
+
+
+class Workspace(Life):
+    """One workspace on Pro: its one admin, its members, their seats, what these have granted."""
+
+    PREFIX = "workspace"
+
+    @initialize(luck=LUCK)
+    def open(self, luck: int) -> None:
+        """The admin has paid, others are invited."""
+        hypothesis.assume(luck)
+        self.begin("workspace_pro")
+        self.members: dict[str, Member] = {}
+        self.pages: dict[str, list[str]] = {}
+        self.seats: dict[str, Seat] = {}
+        self.lapsed: set[str] = set()  # seats whose lapse was told
+        self.grants: dict[tuple[str, int], int] = {}
+        self.declines, self.declined_days, self.bought = False, 0, 0
+        self.asked("/members", id="ann", role="admin").ok()
+        self.changed("ann", Member("admin", "invited"), "member.invited")
+        self.check_out("ann", None)
+        self.pay("ann", newest=True)
+        for name in NAMES:
+            self.invite(name, "member", None)
+
+    def subscriptions(self) -> list[str]:
+        """All seats that were ever paid."""
+        return sorted(self.seats)
+
+    # --- the model
+
+    def admin(self) -> str:
+        """A3: there is exactly one."""
+        (found,) = (n for n, m in self.members.items() if m == ("admin", "active"))
+        return found
+
+    def asker(self, drawn: str | None) -> str | None:
+        """Who was drawn, by name."""
+        return self.admin() if drawn == "the admin" else drawn
+
+    def may(self, by: str | None, *, about: str | None = None) -> bool:
+        """A3: the one admin handles invites and settings."""
+        return by is None or by == about or self.members[by] == ("admin", "active")
+
+    def seats_of(self, name: str) -> list[Seat]:
+        """Those of the member that are not over."""
+        mine = [s for s in self.seats.values() if s.member == name]
+        return [s for s in mine if s.status != "canceled"]
+
+    def has_paid(self, name: str) -> bool:
+        """Whether a seat of theirs is live and paid."""
+        return any(seat.paid for seat in self.seats_of(name))
+
+    def changed(self, name: str, after: Member, action: str) -> None:
+        """A member is now so; what changed nothing is in no audit trail."""
+        if self.members.get(name) != after:
+            self.did(action, name)
+        self.members[name] = after
+
+    # --- what the host application asks
+
+    @rule(name=NAME, role=st.sampled_from(["member", "member", "admin"]), by=ASKERS)
+    def invite(self, name: str, role: str, by: str | None) -> None:
+        """A3: one admin is enough."""
+        by, was, wanted = self.asker(by), self.members.get(name), Member(role, "invited")
+        answer = self.asked("/members", by=by, may=self.may(by), id=name, role=role)
+        if not self.may(by):
+            return
+        known = was is not None and was.status != "removed"
+        assert (answer.status == 200) == (was == wanted if known else role == "member"), answer.text
+        if answer.status == 200:
+            self.changed(name, wanted, "member.invited")
+
+    @rule(name=NAME, how=st.sampled_from(["accept", "activate", "unblock"]), by=ASKERS)
+    def let_in(self, name: str, how: str, by: str | None) -> None:
+        """A2: the seat joins on payment, not on the click."""
+        by, was = self.asker(by), self.members[name]
+        may = self.may(by, about=None if how == "unblock" else name)
+        answer = self.asked(f"/members/{name}/{how}", by=by, may=may)
+        fits = {"unblock": {"blocked"}}.get(how, {"invited", "pending"})
+        if not may or was.status not in fits or (how, was.status) == ("accept", "pending"):
+            return
+        assert (answer.status == 200) == (how == "accept" or self.has_paid(name)), answer.text
+        if answer.status == 200:
+            after, action = ("pending", "accepted") if how == "accept" else ("active", "activated")
+            self.changed(name, was._replace(status=after), f"member.{action}")
+        self.settle("in order")
+
+    @rule(name=NAME, how=st.sampled_from(["block", "remove"]), by=ASKERS)
+    def leave(self, name: str, how: str, by: str | None) -> None:
+        """A3: the admin stays."""
+        by, was = self.asker(by), self.members[name]
+        answer = self.asked(f"/members/{name}/{how}", by=by, may=self.may(by))
+        if answer.status == 200:
+            assert was != ("admin", "active"), answer.text
+            gone, action = {"block": ("blocked", "blocked"), "remove": ("removed", "removed")}[how]
+            self.changed(name, was._replace(status=gone), f"member.{action}")
+        self.settle("in order")
+
+    @rule(to=NAME, by=ASKERS)
+    def hand_over(self, to: str, by: str | None) -> None:
+        """A3: both change in one operation, and there is one admin before and after."""
+        admin, by = self.admin(), self.asker(by)
+        may = by is None or by == admin
+        answer = self.passed_on("admin", admin, to, by=by, may=may)
+        fits = to != admin and self.members[to].status == "active"
+        assert not may or (answer.status == 200) == fits, answer.text
+        if may and fits:
+            self.changed(to, Member("admin", "active"), "admin.transferred")
+            self.changed(admin, Member("member", "active"), "admin.transferred")
+
+    @rule(name=NAME, by=ASKERS)
+    def check_out(self, name: str, by: str | None) -> None:
+        """A page to pay on, for whoever has no seat; the workspace pays if the admin says so."""
+        by, was = self.asker(by), self.members[name]
+        may = self.may(by)
+        answer = self.asked(f"/members/{name}/checkout", by=by, may=may, **PAGE)
+        free = was.status != "removed" and not self.seats_of(name)
+        assert not may or (answer.status == 201) == free, answer.text
+        if answer.status == 201:
+            self.pages.setdefault(name, []).append(str(answer["id"]))
+            self.did("member.checkout_opened", name)
+
+    # --- what happens at Stripe
+
+    @precondition(lambda self: not self.declines and any(self.pages.values()))
+    @rule(name=NAME, newest=st.booleans())
+    def pay(self, name: str, newest: bool) -> None:
+        """The member pays, on the page that is open; those before it are closed."""
+        pages = self.pages.get(name, [])
+        if not pages:
+            return
+        page = pages[-1 if newest else 0]
+        try:
+            paid = self.shop.sandbox.control(f"/checkout/{page}/complete")
+        except requests.HTTPError:
+            assert page != pages[-1], "the page that was opened last is open"
+            return
+        assert page == pages[-1], "two pages of one seat are open"
+        self.pages[name] = []
+        self.bought += 1
+        self.seats[str(paid["subscription"])] = Seat(name, "active", 0, cancels=False)
+        self.settle("in order")
+
+    def seat(self, name: str) -> str | None:
+        """The member's seat that is not over."""
+        mine = [i for i, s in self.seats.items() if (s.member, s.paid) == (name, True)]
+        return mine[0] if mine else None
+
+    @rule(name=NAME, at_once=st.booleans(), order=st.sampled_from(ORDERS))
+    def cancel(self, name: str, at_once: bool, order: str) -> None:
+        """Somebody cancels the seat in Stripe, at once or at the end of what is paid."""
+        sub = self.seat(name)
+        if sub and at_once:
+            self.shop.sandbox._answer("DELETE", f"/v1/subscriptions/{sub}")
+        elif sub:
+            form = {"cancel_at_period_end": "true"}
+            self.shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
+        if sub:
+            self.settle(order)
+
+    @rule(name=NAME)
+    def bill_something_else(self, name: str) -> None:
+        """A4: an invoice in the middle of a period grants nothing."""
+        sub = self.seat(name)
+        if not sub or self.declines:
+            return
+        stripe, named = self.shop.sandbox, {"customer": self.customer, "subscription": sub}
+        stripe.post("/v1/invoiceitems", named | {"amount": 500, "currency": "usd"})
+        made = stripe.post("/v1/invoices", named)
+        stripe.post(f"/v1/invoices/{made['id']}/pay")
+        self.settle("twice")
+
+    @rule()
+    def swap_card(self) -> None:
+        """The card stops working; or another comes, and what is open is paid with it."""
+        self.declines = not self.declines
+        self.card(declines=self.declines)
+        if not self.declines:
+            self.declined_days = 0
+            for invoice in self.invoices():
+                if invoice["status"] == "open":
+                    self.shop.sandbox.post(f"/v1/invoices/{invoice['id']}/pay")
+        self.settle("in order")
+
+    @rule(days=st.sampled_from([1, 9, 25]))
+    def wait(self, days: int) -> None:
+        """Time passes at Stripe, renewals with it."""
+        if self.declines:
+            days = min(days, MOST_DECLINED_DAYS - self.declined_days)
+            self.declined_days += days
+        if days:
+            # Not on the hour in which a renewal is a draft.
+            self.pass_time(days * DAY_S)
+            self.settle("in order")
+
+    @rule(order=st.sampled_from(ORDERS))
+    def settle(self, order: str) -> None:
+        """A2 and A4: paid is in; each paid period of a member who is in grants once."""
+        self.deliver(order)
+        self.work()
+        # What is late comes at once: which of two events came first is told to the model by Stripe.
+        self.deliver()
+        self.work()
+        for sub, known in self.seats.items():
+            self.seats[sub] = self.there(sub, known)
+        for name, member in self.members.items():
+            if member.status in {"invited", "pending"} and self.has_paid(name):
+                self.changed(name, member._replace(status="active"), "member.activated")
+        for sub, seat in self.seats.items():
+            if seat.paid and self.members[seat.member].status == "active":
+                self.grants.setdefault((sub, seat.ends), CREDITS)
+        self.now_lapsed()
+
+    def now_lapsed(self) -> None:
+        """Seats that are not paid any more."""
+        self.lapsed |= {sub for sub, seat in self.seats.items() if not seat.paid}
+
+    def there(self, sub: str, known: Seat) -> Seat:
+        """The seat as Stripe has it."""
+        found: dict[str, Any] = self.shop.sandbox.get(f"/v1/subscriptions/{sub}")
+        ends = int(found["items"]["data"][0]["current_period_end"])
+        return Seat(known.member, found["status"], ends, found["cancel_at_period_end"])
+
+    # --- what always holds
+
+    @invariant()
+    def it_is_as_it_was_answered(self) -> None:
+        """Whoever was answered is where the answer said, and the audit trail tells it once."""
+        if self.begun:
+            wanted = {n: (m.role, "pro", m.status) for n, m in self.members.items()}
+            assert self.listed() == wanted
+            assert self.audited() == self.deeds
+            assert self.admin()
+
+    @invariant()
+    def the_pool_is_what_was_paid(self) -> None:
+        """A4: one grant a seat and period, and the pool is those that are live."""
+        if not self.begun:
+            return
+        grants = Counter(
+            (g["subscription_id"], g["credits"]) for g in self.read("/credits/grants")["data"]
+        )
+        assert grants == Counter((sub, n) for (sub, _), n in self.grants.items())
+        live = sum(n for (_, ends), n in self.grants.items() if ends > self.present.at_s)
+        assert self.read("/credits")["pool"] == live
+
+    @invariant()
+    def whoever_does_not_fit_is_seen(self) -> None:
+        """Findings of members without a seat and of seats without a member, and a lapse is told."""
+        if not self.begun:
+            return
+        active = {n for n, m in self.members.items() if m.status == "active"}
+        paid = {seat.member for seat in self.seats.values() if seat.paid}
+        found = self.open_findings()
+        assert ("member_without_seat" in found) == bool(active - paid), found
+        assert ("seat_without_member" in found) == bool(paid - active), found
+        assert self.told().get("seat.lapsed", 0) >= len(self.lapsed), self.told()
+
+    @invariant()
+    def each_seat_is_paid_once_a_period(self) -> None:
+        """No two seats of one member are paid."""
+        if self.begun:
+            paid = Counter(seat.member for seat in self.seats.values() if seat.paid)
+            assert max(paid.values(), default=0) <= 1, paid
