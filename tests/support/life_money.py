@@ -1,0 +1,46 @@
+"""What an agency's seats cost, second by second: the prices of the example catalog, and proration.
+
+The models' own reckoning, from the catalog and from Stripe's pages; none of the service's.
+"""
+
+from fractions import Fraction
+
+POOLS = ("base", "voice")
+# A unit's price, up to ten seats; no life has more.
+PRICES = {
+    "month": {"base": 3000, "voice": 5000},
+    "year": {"base": 32400, "voice": 54000},
+}
+
+
+class Bill:
+    """All that has to have been billed, in minor units; `period` is Stripe's, in its seconds."""
+
+    def __init__(self, period: tuple[int, int]) -> None:
+        self.period = period
+        self.interval = "month"
+        self.owed = Fraction()
+        self._debited = dict.fromkeys(POOLS, 0)
+
+    def begin_period(self, seats: dict[str, int]) -> None:
+        """A period is billed as it begins."""
+        self._debited = dict(seats)
+        self.owed += sum(PRICES[self.interval][pool] * seats[pool] for pool in POOLS)
+
+    def change(
+        self, before: dict[str, int], after: dict[str, int], at: int, interval: str | None
+    ) -> None:
+        """What is left of the period is credited and billed anew; another interval begins at once.
+
+        Stripe credits what it has debited: seats that were free bring nothing when they go.
+        """
+        start, end = self.period
+        rest = Fraction(end - at, end - start)
+        for pool in POOLS:
+            if not interval and before[pool] == after[pool]:
+                continue
+            self.owed -= PRICES[self.interval][pool] * self._debited[pool] * rest
+            anew = PRICES[interval or self.interval][pool] * after[pool]
+            self.owed += anew if interval else anew * rest
+            self._debited[pool] = after[pool]
+        self.interval = interval or self.interval
