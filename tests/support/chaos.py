@@ -34,7 +34,7 @@ from worker.budget import SharedBudget
 HANDS = 8
 # Without any progress; how long it takes altogether is the machine's business, up to a point.
 STUCK_S = 60.0
-AT_MOST_S = 900.0
+AT_MOST_S = 600.0
 
 Tell = Callable[[str], None]
 
@@ -79,7 +79,8 @@ def _stage(what: Plan) -> Iterator[tuple[Machines, People, Services]]:
                 )
                 people.enter(what.companies)
                 # What is first seen is taken as bought, so it is seen before anybody changes it.
-                _until(lambda: _known(services) >= sum(not c.stranger for c in what.companies))
+                at_first = sum(not company.stranger for company in what.companies)
+                _until(lambda: _known(services) >= at_first, "every subscription is known")
                 yield machines, people, services
             finally:
                 services.close()
@@ -138,7 +139,8 @@ _nights = iter(range(1000, 100_000))
 
 
 def _come_to_rest(people: People, services: Services, *tasks: str) -> Iterator[str]:
-    _until(lambda: people.buyer.get("/_sandbox/deliveries")["waiting"] == 0)
+    deliveries = "/_sandbox/deliveries"
+    _until(lambda: people.buyer.get(deliveries)["waiting"] == 0, "every webhook is delivered")
     for task in tasks:
         people.act(task, (next(_nights),))
         yield from _worked_off(services)
@@ -181,9 +183,10 @@ def _known(services: Services) -> int:
         return int(session.scalar(with_seats) or 0)
 
 
-def _until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + STUCK_S
-    while not true() and time.monotonic() < until:
+def _until(true: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + AT_MOST_S
+    while not true():
+        assert time.monotonic() < until, f"{what}: not after {AT_MOST_S:g} s"
         time.sleep(0.1)
 
 
