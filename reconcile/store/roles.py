@@ -1,7 +1,8 @@
 """Roles in the database, each no more than its processes need; for `trueup migrate --roles`.
 
-Three group roles without a login; an operator grants one to the user of each process:
-`grant trueup_receiver to my_user`. Who owns the tables (the user of `trueup migrate`) needs none.
+Three group roles without a login; the user of each process is a member of one, by `admit` or by an
+operator's `grant trueup_receiver to my_user`. Who owns the tables (the user of `trueup migrate`)
+needs none.
 
 - receiver: inserts events, counts a redelivery, and sees how many wait. No payload, no other table.
 - worker: reads and writes rows; the audit trail can only grow. No DDL. For relay, schedule and API.
@@ -10,12 +11,12 @@ Three group roles without a login; an operator grants one to the user of each pr
 
 from collections.abc import Iterator
 
-from sqlalchemy import Table, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.orm import Session
 
 from reconcile.tables import metadata
 
-RECEIVER, WORKER, REPORT = "receiver", "worker", "report"
+RECEIVER, WORKER, REPORT = ROLES = ("receiver", "worker", "report")
 
 # What the inbox's way in touches of a row that is there already, and what `/readyz` asks.
 _COUNTED_BY_THE_RECEIVER = ("deliveries", "last_delivered_at", "due_at")
@@ -48,6 +49,38 @@ def grant(session: Session, *, prefix: str = "trueup") -> tuple[str, str, str]:
     for statement in _statements(session, prefix):
         session.execute(text(statement))
     return names(prefix)
+
+
+def admit(session: Session, *, role: str, user: str, password: str) -> None:
+    """Let the user sign in with the password and do what the role may, and no more than that.
+
+    Makes the user, or gives one that is there this password. The server is sent the password's
+    verifier, so that no log of its statements tells it. Raises sqlalchemy's ProgrammingError when
+    the user of this session may not create roles, ValueError for a user that is no plain name, has
+    no password, or is the owner of the tables.
+    """
+    if not user.isidentifier() or not user.isascii() or not user.islower():
+        raise ValueError(f"{user!r}: a user that is made here has a plain lower-case name")
+    if not password:
+        raise ValueError(f"{user} has no password")
+    connection = session.connection()
+    if session.scalar(text("select current_user")) == user:
+        raise ValueError(f"{user} owns the tables: a process wants a user of its own")
+    verifier = _verifier(connection, user, password)
+    known = session.scalar(text("select 1 from pg_roles where rolname = :user"), {"user": user})
+    # Not composed with parameters: statements of this kind take none.
+    connection.exec_driver_sql(
+        f"{'alter' if known else 'create'} role {user} login password '{verifier}'"
+    )
+    connection.exec_driver_sql(f"grant {role} to {user}")
+
+
+def _verifier(connection: Connection, user: str, password: str) -> str:
+    """What the server keeps instead of the password; base64 and punctuation without a quote."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    made: bytes = driver.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
+    return made.decode("ascii")
 
 
 def _statements(session: Session, prefix: str) -> Iterator[str]:

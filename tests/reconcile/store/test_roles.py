@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
+from backoffice.cli import trueup
 from backoffice.local.servers import Servers, migrate_database
 from reconcile.actor import TRUEUP
 from reconcile.database import build_engine, build_sessions
@@ -160,6 +162,80 @@ def test_every_table_is_thought_of(users: Users) -> None:
     for table in TABLES:
         assert may(users.worker, f"select * from {table}"), table
         assert may(users.worker, f"insert into {table} default values"), table
+
+
+def test_a_process_has_a_user_of_its_own_that_signs_in_by_its_password(users: Users) -> None:
+    """The server here asks nobody for a password, so what it keeps of it is looked at."""
+    user, role = f"u{secrets.token_hex(4)}", make_url(users.receiver).username
+    assert role is not None
+    engine = build_engine(users.owner, pool_size=1)
+
+    def admit(password: str) -> str:
+        with build_sessions(engine).begin() as session:
+            role_of_the_group = role.removesuffix("_user")
+            roles.admit(session, role=role_of_the_group, user=user, password=password)
+        with connect(users.owner) as owner:
+            kept = owner.execute("select rolpassword from pg_authid where rolname = %s", [user])
+            return str(kept.fetchone())
+
+    try:
+        first = admit("it's % a :password")
+        assert "SCRAM-SHA-256$" in first
+        assert "password" not in first
+        assert admit("another") != first
+        url = make_url(users.owner).set(username=user).render_as_string(False)
+        assert may(url, "insert into events default values")
+        assert not may(url, "select payload from events")
+        assert not may(url, "select 1 from members")
+    finally:
+        with connect(users.owner) as owner:
+            owner.execute(f"drop role if exists {user}")
+        engine.dispose()
+
+
+def test_migrate_makes_the_users_that_the_files_name(
+    blank_database_url: str, tmp_path: Path
+) -> None:
+    name = f"u{secrets.token_hex(4)}"
+    env = {"TRUEUP_DATABASE_URL": blank_database_url}
+    good, bad = tmp_path / "receiver", tmp_path / "bad"
+    good.write_text(f"postgresql://{name}:of-the-test@postgres/trueup\n")
+    bad.write_text("of-the-test")
+
+    def migrate(file: Path) -> Result:
+        options = ("--roles", "--prefix", f"{name}r", "--login", "receiver", str(file))
+        return CliRunner().invoke(trueup, ["migrate", *options], env=env)
+
+    try:
+        for _ in range(2):
+            done = migrate(good)
+            assert done.exit_code == 0, done.output
+            assert f"{name} signs in as {name}r_receiver" in done.stdout
+        url = make_url(blank_database_url).set(username=name).render_as_string(False)
+        assert may(url, "insert into events default values")
+        assert not may(url, "select 1 from members")
+        refused = migrate(bad)
+        assert (refused.exit_code, "holds no database url" in refused.output) == (1, True)
+        assert "of-the-test" not in done.output + refused.output
+    finally:
+        with connect(blank_database_url) as owner:
+            for role in (name, *roles.names(f"{name}r")):
+                if owner.execute("select from pg_roles where rolname = %s", [role]).fetchone():
+                    owner.execute(f"drop owned by {role}")
+                    owner.execute(f"drop role {role}")
+
+
+@pytest.mark.parametrize("user", ["", "x; drop table events", "Kim", "a-b", "postgres'", "é", None])
+def test_a_user_that_is_made_has_a_plain_name_and_is_not_the_owner(
+    users: Users, user: str | None
+) -> None:
+    owner = make_url(users.owner).username
+    engine = build_engine(users.owner, pool_size=1)
+    with build_sessions(engine)() as session, pytest.raises(ValueError, match=r"plain|owns"):
+        roles.admit(session, role="trueup_worker", user=str(user or owner), password="x")
+    with build_sessions(engine)() as session, pytest.raises(ValueError, match="no password"):
+        roles.admit(session, role="trueup_worker", user="kim", password="")
+    engine.dispose()
 
 
 @pytest.mark.parametrize("prefix", ["x; drop table events", "Trueup", "", "a" * 41, "a-b"])
