@@ -266,7 +266,9 @@ class _Night:
     def _batch(self) -> list[Difference]:
         after = self.cursor.removeprefix(_SETTLING)
         with self.services.sessions() as session:
-            return store.differences(session, self.run_id, after=after, limit=BATCH)
+            found = store.differences(session, self.run_id, after=after, limit=BATCH)
+        # An organization is judged by its subscriptions: when all of those are through.
+        return [each for each in found if each.scope == found[0].scope]
 
     def _settle_one(self, difference: Difference) -> "_Ended":
         """Settle one and return how it ended; whatever happens to it stays with it."""
@@ -303,6 +305,7 @@ class _Night:
                 trigger=self.trigger,
                 writes=self.report.writes,
                 previews=self.report.would_change < MOST_PREVIEWS,
+                beside=False,
             )
 
     def _leave_to_a_worker(self, difference: Difference, line: str) -> None:

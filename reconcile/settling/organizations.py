@@ -24,7 +24,7 @@ from reconcile.store.work import ClaimedEvent
 
 # Of an organization with many subscriptions, so many decisions are kept with their facts.
 MOST_DECISIONS = 20
-# After more changes at once, an import say, the night looks at the rest of the own seats.
+# So many own seats are settled in one go; after an import of more the next go follows at once.
 MOST_SUSPECTS = 100
 
 
@@ -42,7 +42,7 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
     Where every member pays for a seat of their own, only the seats of the `members` whom the
     trigger names: nothing is written to the others, they tell of themselves, and a thousand of
     them would not be read in one job. Without a name (an import), or with many, those seats that do
-    not fit the roster.
+    not fit the roster: 100 of them, and the work is due again at once while there are more.
 
     One failure does not keep the others from being settled; the first is raised at the end.
     Raises OrganizationMissing when it was never imported.
@@ -52,6 +52,7 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
         known = subscriptions.of_organization(session, organization_id)
     if organization is None:
         raise OrganizationMissing(organization_id)
+    suspects: list[str] = []
     if not known:
         ids = _ids_of_customer(services, organization.stripe_customer_id)
     elif not _own_seats(services, organization):
@@ -59,7 +60,8 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
     elif members is not None and len(members) <= MOST_SUSPECTS:
         ids = [held.id for held in known if held.member_id in members]
     else:
-        ids = _suspects(services, organization_id, known)
+        suspects = _suspects(services, organization_id, known)
+        ids = suspects[:MOST_SUSPECTS]
 
     def one(subscription_id: str) -> Settled:
         return settle_subscription(
@@ -72,6 +74,12 @@ def settle_organization(  # noqa: PLR0913 - what a trigger may say, all by name
         )
 
     settled = _each(services, ids, one)
+    if len(suspects) > len(ids):
+        rest = _suspects(services, organization_id, known)
+        # Those that stay suspects whatever is done are the night's: this would never end.
+        if 0 < len(rest) < len(suspects):
+            more = Settled(line=f"{len(rest)} own seats to go", again_at=services.clock())
+            return _together([*settled, more])
     beside = check_organization(services, organization_id, trigger=trigger)
     quiet = settled and beside.verdict and not beside.verdict.observations
     return _together([*settled, replace(beside, line="") if quiet else beside])
@@ -95,18 +103,19 @@ def _own_seats(services: Services, organization: Organization) -> bool:
 
 
 def _suspects(services: Services, organization_id: str, known: tuple[Held, ...]) -> list[str]:
-    """Return the own seats that may have the wrong findings: paid for nobody, or said to be."""
+    """Return the own seats with the wrong findings: paid for nobody and not said to be, or said."""
     with services.sessions() as session:
         active = own_seats.active_members(session, organization_id)
         told = findings.subscriptions_with(
             session, organization_id, FindingKind.SEAT_WITHOUT_MEMBER
         )
-    found = [
-        held.id
-        for held in known
-        if held.id in told or (is_paid(standing_of(held.status)) and held.member_id not in active)
-    ]
-    return found[:MOST_SUSPECTS]
+    names_members = services.roster.view is None
+
+    def is_for_nobody(held: Held) -> bool:
+        gone = held.member_id is not None and held.member_id not in active
+        return names_members and gone and is_paid(standing_of(held.status))
+
+    return [held.id for held in known if is_for_nobody(held) != (held.id in told)]
 
 
 def settle_customer(

@@ -58,6 +58,11 @@ class Difference:
     work_key: str
     reason: str
 
+    @property
+    def scope(self) -> str:
+        """`sub` or `org`."""
+        return self.work_key.partition(":")[0]
+
 
 def clear(session: Session) -> None:
     """Empty the run's tables."""
@@ -226,11 +231,15 @@ def differences_by_reason(session: Session, run_id: int) -> dict[str, int]:
 
 
 def differences(session: Session, run_id: int, *, after: str, limit: int) -> list[Difference]:
-    """Return the next differing work keys after `after`, in order."""
+    """Return the next differing work keys after `after`, backwards; empty: the first ones.
+
+    So organizations come after subscriptions, whose own seats they are judged by.
+    """
     rows = session.execute(
         text(
             "select work_key, reason from nightly_differs "
-            "where run_id = :run_id and work_key > :after order by work_key limit :limit"
+            "where run_id = :run_id and (:after = '' or work_key < :after) "
+            "order by work_key desc limit :limit"
         ),
         {"run_id": run_id, "after": after, "limit": limit},
     )

@@ -139,10 +139,17 @@ _DIFFERENCES = f"""
     where :counted and f.closed_at is null and f.kind = any(:of_counts)
     """
 
-COMPARE = f"""{_LIVE}
+# A lapse of an own seat is its organization's matter as well, and many of them are so once.
+COMPARE = f"""{_LIVE}, differences (work_key, nth, reason) as ({_DIFFERENCES})
     insert into nightly_differs (run_id, work_key, reason)
     select distinct on (work_key) :run_id, work_key, reason
-    from ({_DIFFERENCES}) as d (work_key, nth, reason) order by work_key, nth
+    from (
+        select * from differences
+        union all
+        select 'org:' || live.organization_id, 13, 'own seats'
+        from live join differences as d on d.work_key = 'sub:' || live.id
+        where live.policy = 'own_seat'
+    ) as every order by work_key, nth
     """
 
 _OPEN = """

@@ -10,9 +10,15 @@ from sqlalchemy import func, select, update
 from reconcile.database import exclusive
 from reconcile.nights import nightly
 from reconcile.nights.report import Report
+from reconcile.policy.values import Verdict
 from reconcile.settings import Settings
+from reconcile.settling import beside, settle
+from reconcile.settling.course import Course
 from reconcile.settling.work import work_off
+from reconcile.store import findings
+from reconcile.store.findings import Scope
 from reconcile.store.notices import DELIVER
+from reconcile.store.roster import Organization
 from reconcile.tables import events, members, nightly_differs, nightly_seen
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.sandbox import Sandbox
@@ -237,8 +243,44 @@ def test_an_own_seat_without_its_member_is_told(shop: Shop) -> None:
     assert run(shop, night=date(2026, 3, 2)).differing == {}
     with shop.services.sessions.begin() as session:
         session.execute(update(members).values(status="blocked"))
-    assert run(shop, night=date(2026, 3, 3)).differing == {"member": 1}
+    assert run(shop, night=date(2026, 3, 3)).differing == {"member": 1, "own seats": 1}
     assert shop.findings(subscription_id) == {"seat_without_member"}
+
+
+def test_an_organization_is_looked_at_once_for_all_of_its_own_seats(
+    shop: Shop, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = shop.organization("org_1", plan="workspace_pro")
+    people = ("ann", "bob", "cy")
+    with shop.services.sessions.begin() as session:
+        for member_id in people:
+            add_member(session, "org_1", member_id, role="member", seat_type="pro")
+    seats = {
+        member_id: shop.subscribe(
+            customer, {"pro": 1}, plan="workspace_pro", **{"metadata[member_id]": member_id}
+        )
+        for member_id in people
+    }
+    run(shop)
+    assert shop.findings(None) == set()
+    for member_id in ("ann", "bob"):
+        sandbox._answer("DELETE", f"/v1/subscriptions/{seats[member_id]}")
+    looked_at: list[str] = []
+    look = beside.note_organization
+
+    def noted(course: Course, organization: Organization) -> Verdict:
+        looked_at.append(organization.id)
+        return look(course, organization)
+
+    for module in (beside, settle):
+        monkeypatch.setattr(module, "note_organization", noted)
+    report = run(shop, night=date(2026, 3, 2))
+    assert report.differing == {"not in the list": 2, "own seats": 1}
+    assert looked_at == ["org_1"]
+    with shop.services.sessions() as session:
+        scope = Scope(organization_id="org_1")
+        told = {each.subject for each in findings.open_of(session, scope)}
+    assert told == {"org_1/ann", "org_1/bob"}
 
 
 def test_a_dry_run_settles_findings_but_adopts_no_quantity(shop: Shop) -> None:

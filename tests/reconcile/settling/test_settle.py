@@ -283,7 +283,14 @@ def test_a_snapshot_on_its_way_during_our_write_is_waited_out(shop: Shop) -> Non
     before = snapshot_of(event_body(raw), STRIPE_API_VERSION, created)
     settled = shop.settle(sub, snapshot=before)
     assert settled.again_at is not None
+    assert settled.line == "our last write is settling"
     assert shop.findings(sub) == set()
+    assert shop.writes(sub) == 1
+    # What is still told after it is looked into.
+    window = timedelta(seconds=shop.services.settings.settling_window_s)
+    later = shop.at(shop.services.clock() + window)
+    told = snapshot_of(event_body(raw), STRIPE_API_VERSION, created + timedelta(minutes=1))
+    assert later.settle(sub, snapshot=told).again_at is None
     assert shop.writes(sub) == 1
 
 
