@@ -204,8 +204,18 @@ def _lines(
     if invoice is not None:
         return tuple(replace(line, invoice_id=invoice.id) for line in invoice.lines)
     if adjustment.proration_behavior == Proration.NEXT_INVOICE:
-        return of_change(adjustment, api.pending_items(subscription.customer_id))
+        waiting = of_change(adjustment, api.pending_items(subscription.customer_id))
+        return waiting or _billed_meanwhile(api, adjustment)
     return ()
+
+
+def _billed_meanwhile(api: StripeApi, adjustment: Adjustment) -> tuple[InvoiceLine, ...]:
+    """Return lines that waited for the next invoice, and that came before we looked."""
+    assert adjustment.proration_date is not None
+    since = adjustment.proration_date - _CLOCKS_DIFFER
+    invoices = api.invoices_of(adjustment.subscription_id, since=since)
+    lines = [replace(line, invoice_id=invoice.id) for invoice in invoices for line in invoice.lines]
+    return of_change(adjustment, lines)
 
 
 def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison

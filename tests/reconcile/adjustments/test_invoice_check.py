@@ -8,11 +8,13 @@ from sqlalchemy.exc import IntegrityError
 
 from reconcile.adjustments import invoice_check
 from reconcile.catalog import Catalog
+from reconcile.errors import OutcomeUnknown
 from reconcile.nights import checks
 from reconcile.policy.proration import PriceModel
 from reconcile.policy.values import FindingKind, Observation
 from reconcile.store import adjustments, findings
 from reconcile.store.findings import Scope
+from tests.support.charging import UPDATE
 from tests.support.shop import Shop, with_catalog
 
 
@@ -99,6 +101,30 @@ def test_a_credit_shows_as_a_credit(shop: Shop) -> None:
     (invoice,) = shop.invoices(sub, "subscription_update")
     assert raised.total_minor == invoice["total"]
     assert len(invoice["lines"]["data"]) == 4
+    assert red(shop) == set()
+
+
+def test_a_credit_that_was_billed_before_we_looked_is_in_the_ledger(shop: Shop) -> None:
+    """money.credit; Stripe's answer was lost, and an edit had an invoice made at once."""
+    shop = shop.with_plan("team", follow_lowers="now")
+    customer = shop.organization(plan="team", member=5)
+    sub = shop.subscribe(customer, {"member": 5}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 3)
+    shop.sandbox.control("/faults", {"kind": "server_error_after", **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(sub)
+    shop.edit(sub, "member", 4, proration_behavior="always_invoice")
+    shop.settle(sub)
+    lowered = shop.adjustments(sub)[0]
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    with shop.services.sessions() as session:
+        ledger = adjustments.ledger_of(session, lowered.id)
+    assert {(line.quantity, line.invoice_id) for line in ledger} == {
+        (5, invoice["id"]),
+        (3, invoice["id"]),
+    }
+    assert not shop.findings(sub)
     assert red(shop) == set()
 
 
