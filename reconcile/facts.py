@@ -5,7 +5,7 @@ Everything here runs inside the caller's transaction and calls nobody but the da
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,7 @@ from reconcile.catalog import Catalog
 from reconcile.policy.proration import PriceModel
 from reconcile.policy.standing import is_paid, standing_of
 from reconcile.policy.values import (
+    ContractEnd,
     ItemProblem,
     OrganizationFacts,
     PlanRules,
@@ -283,4 +284,21 @@ def of_organization(
         roster_unreadable=counts.roster_unreadable,
         active_members=members,
         paid_members=paid,
+        contract_end=_contract_end(session, services, organization.id, rules),
     )
+
+
+def _contract_end(
+    session: Session, services: Services, organization_id: str, rules: PlanRules
+) -> ContractEnd | None:
+    """Return the end of the contract in force once it is near, by the calendar of both parties."""
+    if rules.policy != SeatPolicy.CONTRACT:
+        return None
+    contract = contracts.in_force(session, organization_id)
+    if contract is None or contract.ends_at is None:
+        return None
+    left = contract.ends_at - services.clock()
+    if left > timedelta(days=services.settings.contract_notice_days):
+        return None
+    on = contract.ends_at.astimezone(UTC).date().isoformat()
+    return ContractEnd(on=on, days_left=left.days if left > timedelta() else None)

@@ -199,6 +199,12 @@ class Settings(BaseSettings):
         description="The owner is reminded so many days before the restriction, `14,7,1`.",
     )
 
+    contract_notice_days: int = Field(
+        default=60,
+        ge=0,
+        description="Days before a contract's end that the account manager is told of it (A6).",
+    )
+
     # --- metrics and logs
     metrics_listen: str = Field(
         default="",

@@ -5,10 +5,10 @@ A change of a contract is a change of seats like any other, asked by an account 
 in here writes to Stripe, but for finishing what was begun.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -24,7 +24,6 @@ from reconcile.services import Services
 from reconcile.store import (
     adjustments,
     audit,
-    inbox,
     notices,
     renewals,
     roster,
@@ -35,7 +34,6 @@ from reconcile.store.contracts import Contract, Peak, Removals
 from reconcile.store.renewals import Approved
 from reconcile.stripe_shapes import StripeSubscription
 
-RECORDED = "trueup.contract.recorded"
 _LOCK_WAIT_S = 10.0
 
 
@@ -132,15 +130,19 @@ def _record(
         )
         if subscription_id:
             subscriptions.write_quantities(session, subscription_id, terms.quantities)
-            inbox.add_request(
-                session,
-                type=RECORDED,
-                work_key=f"sub:{subscription_id}",
-                organization_id=organization_id,
-                payload={"contract": contract.id},
-                due_at=services.clock(),
-            )
+        store.look_at_end(session, organization_id, _looks(services, terms))
     return contract
+
+
+def _looks(services: Services, terms: Terms) -> Iterator[datetime]:
+    """Yield when the organization is to be looked at: now, ahead of the contract's end, at it."""
+    now = services.clock()
+    yield now
+    if terms.ends_at is not None:
+        ahead = terms.ends_at - timedelta(days=services.settings.contract_notice_days)
+        # A worker takes what comes due within its lease as well, and must not come too early.
+        late = timedelta(seconds=services.settings.hint_lease_s)
+        yield from (moment + late for moment in (ahead, terms.ends_at) if moment > now)
 
 
 def _unsound(rules: PlanRules, terms: Terms) -> Refuse | None:

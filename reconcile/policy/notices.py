@@ -173,6 +173,17 @@ _KINDS = (
             "amount_minor": "what it would cost, minor units",
         },
     ),
+    NoticeKind(
+        type="contract.ending",
+        audience="account_manager",
+        tells="A contract ends soon, or has ended and its seats are billed on (A6).",
+        data={
+            "finding_id": "the finding",
+            "finding": "`contract_ending` or `contract_ended`",
+            "ends_on": "the day it ends, UTC",
+            "days_left": "whole days until then, 0 when it is over",
+        },
+    ),
 )
 
 NOTICES: Mapping[str, NoticeKind] = {kind.type: kind for kind in _KINDS}
@@ -180,15 +191,21 @@ NOTICES: Mapping[str, NoticeKind] = {kind.type: kind for kind in _KINDS}
 # The review says it, to the owner, and with the days that are left.
 _TOLD_OTHERWISE = frozenset({FindingKind.OVER_HARD_CAP})
 
+_TOLD_AS = {
+    FindingKind.PAYMENT_DECLINED: "payment.failed",
+    FindingKind.CONTRACT_ENDING: "contract.ending",
+    FindingKind.CONTRACT_ENDED: "contract.ending",
+}
+
 
 def notice_of(observation: Observation) -> str | None:
     """Return the type of the notice that a finding is told with when it is opened, if it is.
 
-    Told are those that are urgent and those that name somebody to tell. A declined card is told
-    as what it is.
+    Told are those that are urgent and those that name somebody to tell; a declined card and a
+    contract's end as what they are.
     """
     if observation.kind in _TOLD_OTHERWISE:
         return None
-    if observation.kind is FindingKind.PAYMENT_DECLINED:
-        return "payment.failed"
+    if observation.kind in _TOLD_AS:
+        return _TOLD_AS[observation.kind]
     return "drift.found" if observation.urgent or observation.notify else None

@@ -32,6 +32,7 @@ SHAPE_KINDS = frozenset(
         FindingKind.COLLECTION_PAUSED,
     }
 )
+CONTRACT_END_KINDS = frozenset({FindingKind.CONTRACT_ENDING, FindingKind.CONTRACT_ENDED})
 COUNT_KINDS = frozenset({FindingKind.OVER_HARD_CAP, FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION})
 QUANTITY_KINDS = frozenset(
     {
@@ -322,6 +323,24 @@ def observe_included(facts: OrganizationFacts) -> Iterator[Observation]:
                 "upgrade the plan or remove members.",
                 detail={"active": count, "quantity": known.included},
             )
+
+
+def observe_contract_end(facts: OrganizationFacts) -> Iterator[Observation]:
+    """Yield the finding of a contract that ends soon, or has ended while seats are billed (A6)."""
+    end = facts.contract_end
+    if end is None:
+        return
+    if end.days_left is None:
+        kind, when = FindingKind.CONTRACT_ENDED, f"ended on {end.on} and its seats are billed on"
+    else:
+        days = "1 day" if end.days_left == 1 else f"{end.days_left} days"
+        kind, when = FindingKind.CONTRACT_ENDING, f"ends on {end.on}, in {days}"
+    yield Observation(
+        kind=kind,
+        notify="account_manager",
+        summary=f"The contract {when}: record what is agreed from then on.",
+        detail={"ends_on": end.on, "days_left": end.days_left or 0},
+    )
 
 
 def _known(count: int | None) -> str:

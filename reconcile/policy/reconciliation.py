@@ -94,13 +94,15 @@ def reconcile(facts: SubscriptionFacts) -> Verdict:
 def reconcile_organization(facts: OrganizationFacts) -> Verdict:
     """Return what to say of an organization beside its subscriptions; it never writes.
 
-    Hard caps and included pools (C1, C8), and members without a seat of their own (A2).
+    Hard caps and included pools (C1, C8), members without a seat of their own (A2), and the end of
+    a contract (A6), which needs no counts.
     """
     problem = observing.unreadable(facts.counts_problem, facts.active)
     zero = () if problem else observing.suddenly_zero(facts.active, facts.active_before)
     own_problem = None if facts.roster_unreadable else problem
     found = list(observing.observe_counts(facts.rules, facts.active, own_problem, zero))
-    judged = set[FindingKind]()
+    found += observing.observe_contract_end(facts)
+    judged = set(observing.CONTRACT_END_KINDS)
     if not facts.roster_unreadable:
         judged |= {FindingKind.COUNTS_UNREADABLE}
     if not problem:

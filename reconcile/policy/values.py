@@ -138,6 +138,14 @@ class SubscriptionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContractEnd:
+    """The end of a contract that is near or past: an ISO date, and whole days until it."""
+
+    on: str
+    days_left: int | None  # None: it is over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationFacts:
     """What is decided of an organization beside any one subscription of it."""
 
@@ -150,6 +158,7 @@ class OrganizationFacts:
     # own_seat: members who are active, and members whose own subscription is live and paid.
     active_members: frozenset[str] = frozenset()
     paid_members: frozenset[str] = frozenset()
+    contract_end: ContractEnd | None = None  # contract: None unless it is near or past
 
 
 class FindingKind(StrEnum):
@@ -172,6 +181,8 @@ class FindingKind(StrEnum):
     CANCELING_BELOW_ACTIVE = "canceling_below_active"
     CONTRACT_DRIFT = "contract_drift"
     CONTRACT_OVERAGE = "contract_overage"
+    CONTRACT_ENDING = "contract_ending"
+    CONTRACT_ENDED = "contract_ended"
     STRIPE_QUANTITY_CHANGED = "stripe_quantity_changed"
     STRIPE_BELOW_FLOOR = "stripe_below_floor"
     SEAT_WITHOUT_MEMBER = "seat_without_member"

@@ -3,17 +3,20 @@
 Rows are only added: the newest one of an organization is in force, the others are its history.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, func, or_, select
+from sqlalchemy import RowMapping, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
-from reconcile.tables import contract_peaks, contracts
+from reconcile.store import inbox
+from reconcile.tables import contract_peaks, contracts, events
+
+LOOK = "trueup.contract.look"  # something of a contract begins or ends by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +144,26 @@ def _as_json(removals: Removals | None) -> dict[str, Any] | None:
 def _add(session: Session, **values: Any) -> Contract:
     added = session.execute(insert(contracts).values(**values).returning(contracts))
     return _contract(added.mappings().one())
+
+
+def look_at_end(session: Session, organization_id: str, moments: Iterable[datetime]) -> None:
+    """Plan a look at the organization at each of these moments, in place of those planned before.
+
+    They are inbox requests, so no crash loses them and no nightly run is needed.
+    """
+    key = f"org:{organization_id}"
+    session.execute(
+        update(events)
+        .where(events.c.work_key == key, events.c.type == LOOK, events.c.state == "pending")
+        .values(
+            state="done",
+            outcome="another contract is on record",
+            due_at=None,
+            finished_at=func.now(),
+        )
+    )
+    for moment in moments:
+        inbox.add_request(session, type=LOOK, work_key=key, payload={}, due_at=moment)
 
 
 def note_peak(session: Session, peak: Peak) -> None:

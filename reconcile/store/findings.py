@@ -201,7 +201,7 @@ def _tell(
     notice = notice_of(observation)
     if notice is None:
         return
-    about = {
+    about = dict(observation.detail) | {
         "finding_id": finding_id,
         "finding": observation.kind.value,
         "about": scope.subject(observation),

@@ -14,6 +14,8 @@ F = FindingKind
         (F.STRIPE_BELOW_FLOOR, True, None, "drift.found"),
         (F.CONTRACT_DRIFT, False, "account_manager", "drift.found"),
         (F.STRIPE_QUANTITY_CHANGED, False, None, None),
+        (F.CONTRACT_ENDING, False, "account_manager", "contract.ending"),
+        (F.CONTRACT_ENDED, False, "account_manager", "contract.ending"),
         (F.PAYMENT_DECLINED, False, "payer", "payment.failed"),
         (F.OVER_HARD_CAP, True, "owner", None),  # the review tells it
     ],

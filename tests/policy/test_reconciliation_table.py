@@ -488,7 +488,7 @@ def test_an_organization_that_cannot_be_counted_is_left_alone(changes: Any) -> N
     verdict = reconcile_organization(organization(**changes))
     assert isinstance(verdict.decision, Keep)
     assert kinds(verdict) == {F.COUNTS_UNREADABLE}
-    assert verdict.judged == {F.COUNTS_UNREADABLE}
+    assert verdict.judged == {F.COUNTS_UNREADABLE, F.CONTRACT_ENDING, F.CONTRACT_ENDED}
 
 
 # --- one update -------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Contracts over the API: recorded, changed by an account manager, trued up (A6, A7)."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -258,6 +259,41 @@ def test_a_contract_on_record_is_what_is_bought_when_the_subscription_comes(shop
     assert shop.seats(sub)["pro"].quantity == 7
     shop.settle(sub)
     assert shop.findings(sub) == {"contract_drift"}
+
+
+def test_a_contracts_end_is_told_ahead_of_it_and_when_it_is_over(business: Business) -> None:
+    """A6: each once, by looks that are planned with the contract; a new contract ends them."""
+    shop = business.shop
+    now = shop.services.clock()
+    end = now + timedelta(days=90)
+    business.record(ends_at=end.isoformat()).ok(200)
+
+    def by(moment: datetime) -> tuple[set[str], list[str]]:
+        """What stands when a worker has done, at that time, what was due by then."""
+        later = shop.at(moment)
+        with shop.services.sessions.begin() as session:
+            due = (events.c.state == "pending") & (events.c.due_at <= moment)
+            session.execute(update(events).where(due).values(due_at=func.now()))
+        work_off(later.services, "org:org_1")
+        with shop.services.sessions() as session:
+            told = select(notices.c.summary).where(notices.c.type == "contract.ending")
+            lines = list(session.scalars(told.order_by(notices.c.created_at)))
+        return shop.findings(None), lines
+
+    assert by(now) == (set(), [])
+    assert by(now + timedelta(days=29)) == (set(), [])
+    found, told = by(now + timedelta(days=31))
+    assert found == {"contract_ending"}
+    assert told == [
+        f"The contract ends on {end:%Y-%m-%d}, in 59 days: record what is agreed from then on."
+    ]
+    assert by(now + timedelta(days=40)) == (found, told)
+    found, told = by(end + timedelta(hours=1))
+    assert found == {"contract_ended"}
+    assert [line[:18] for line in told] == ["The contract ends ", "The contract ended"]
+    business.record(ends_at=(end + timedelta(days=365)).isoformat()).ok(200)
+    assert by(end + timedelta(hours=2)) == (set(), told)
+    assert shop.writes(business.sub) == 0
 
 
 def test_overage_is_trued_up_and_a_change_is_proposed_at_the_renewal(business: Business) -> None:
