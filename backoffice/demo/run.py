@@ -209,6 +209,9 @@ def _settings_of(env: dict[str, str]) -> Settings:
 
 def _leave_running(stage: Stage) -> None:
     """Say how to look around, and wait for Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     shown = {
         "Stripe (sandbox)": f"{stage.buyer.url}  key {API_KEY}",
         "the API": f"{stage.host.url}  (a token: trueup token create)",
@@ -221,7 +224,4 @@ def _leave_running(stage: Stage) -> None:
         *parts.exports(stage.env),
     ]
     stage.console.print("\n".join(told), soft_wrap=True, markup=False)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     stop.wait()
