@@ -55,6 +55,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
     ]
 
 
+@pytest.mark.timeout(300)  # some seven hundred requests, on a busy machine
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_answer_is_outside_the_document(
     api: Client, shop: Shop, document: dict[str, Any], part: int
@@ -67,7 +68,7 @@ def test_no_answer_is_outside_the_document(
     paths = sorted(document["paths"])[part::PARTS]
     asked = document | {"paths": {path: document["paths"][path] for path in paths}}
     with listening(api) as served:
-        found = explore(served, asked, KNOWN, most_s=60, examples=12, seed=part)
+        found = explore(served, asked, KNOWN, most_s=240, examples=8, seed=part)
     assert not found.failures, found.said
     assert not found.errors, found.said
     assert found.operations == set(found.requests)
