@@ -13,7 +13,7 @@ _MOST_MINOR = 10**15
 
 # The host application's own id, or one of ours or Stripe's: one segment of a path.
 Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\s/\x00-\x1f\x7f]+$")
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\s/\x00-\x1f\x7f-\x9f]+$")
 ]
 # An id that is new to us: nothing a path, a shell or a log would take for something else.
 NewId = Annotated[
@@ -26,7 +26,10 @@ Word = Annotated[
 ]
 # Words of a person, one line.
 Line = Annotated[
-    str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(
+        min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+    ),
 ]
 Seats = Annotated[int, Field(ge=0, le=_MOST_SEATS)]
 Minor = Annotated[int, Field(ge=0, le=_MOST_MINOR)]

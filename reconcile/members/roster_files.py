@@ -270,7 +270,7 @@ def _unfit(text: str) -> str | None:
         return f"is longer than {LONGEST_TEXT} characters"
     if text.isascii() and text.isprintable():
         return None
-    if any(ch < " " or ch == "\x7f" for ch in text):
+    if any(ch < " " or "\x7f" <= ch <= "\x9f" or ch in "\u2028\u2029" for ch in text):
         return "has a control character or a line break"
     if any("\ud800" <= ch <= "\udfff" for ch in text):
         return "is not UTF-8"

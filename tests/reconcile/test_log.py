@@ -42,6 +42,25 @@ def test_a_line_is_json_with_what_is_bound(capsys: pytest.CaptureFixture[str]) -
     assert "event_id" not in idle
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_somebody_else_wrote_stays_in_its_line(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a line of its own that looks like ours, nor a word to the terminal.
+
+    Of libraries' own words only JSON, which is what runs in production, makes one line.
+    """
+    configure(Settings.model_validate({"log_format": log_format}))
+    theirs = "org\n2026-11-22 [info] charged\r\x1b[2J"
+    structlog.get_logger().info("worked off", organization=theirs)
+    if log_format == "json":
+        logging.getLogger("sqlalchemy").warning("%s", theirs)
+    said = capsys.readouterr().err
+    assert said.count("\n") == (2 if log_format == "json" else 1), said
+    assert "\x1b[2J" not in said
+    assert "\r" not in said
+
+
 def test_libraries_write_the_same_way_and_only_from_their_level(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

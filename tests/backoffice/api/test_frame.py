@@ -1,5 +1,6 @@
 """The frame around every view: the form of requests, the headers and the shape of every answer."""
 
+import gzip
 import json
 from typing import Any
 
@@ -40,6 +41,9 @@ def sent(api: Client, body: bytes, **headers: str) -> Any:
         (b'{"id": "org_1", "name": "a\xffb", "plan": "agency"}', 400, "bad_request"),
         (b'{"id": "org_1", "name": "a\\ud800b", "plan": "agency"}', 422, "invalid"),
         (b'{"id": "org_1", "name": "a\\nb", "plan": "agency"}', 422, "invalid"),
+        (b'{"id": "org_1", "name": "a\\u001b[2Jb", "plan": "agency"}', 422, "invalid"),
+        (b'{"id": "org_1", "name": "a\\u009b2Jb", "plan": "agency"}', 422, "invalid"),
+        (b'{"id": "org_1", "name": "a\\u2028b", "plan": "agency"}', 422, "invalid"),
         (b'{"id": "../1", "name": "A", "plan": "agency"}', 422, "invalid"),
         (b'{"id": "org_1", "name": "A", "plan": "nosuch"}', 422, "invalid"),
         (b'{"id": 1, "name": "A", "plan": "agency"}', 422, "invalid"),
@@ -63,6 +67,13 @@ def test_another_type_than_json_is_refused(api: Client) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml", ""):
         answer = api.send("POST", "/organizations", body=body, headers={"Content-Type": kind})
         answer.problem(415, "unsupported_media_type")
+
+
+def test_nothing_is_decompressed(api: Client) -> None:
+    """A small body that grows without end would be past every bound on bodies."""
+    small = gzip.compress(json.dumps(NEW).encode())
+    for headers in ({}, {"Content-Encoding": "gzip"}):
+        sent(api, small, **headers).problem(400, "bad_request")
 
 
 def test_a_body_over_64_kib_is_refused(api: Client) -> None:
