@@ -5,7 +5,6 @@ by Stripe's word of the subscription, never by the click that comes back (`settl
 There is one page at a time: another one closes it.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.adjustments import holding
-from reconcile.errors import StripeRejected
+from reconcile.database import exclusive_within
+from reconcile.errors import StripeGone, StripeRejected
 from reconcile.members.joining import REMOVED, Case, unlocked
 from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
 from reconcile.policy.permits import Deed
@@ -23,6 +23,17 @@ from reconcile.store import audit, subscriptions
 from reconcile.store.roster import Member
 
 _OPENED = "member.checkout_opened"
+_LOCK_WAIT_S = 10.0
+_OPENING = Refuse(
+    code="in_progress",
+    message="Another page for this seat is being opened",
+    remedies=("try again in a moment",),
+)
+_PAYING = Refuse(
+    code="in_progress",
+    message="The page before was paid: the seat joins as soon as Stripe has told of it",
+    remedies=("wait a moment, then look at the member",),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +65,17 @@ def check_out(
 ) -> Checkout | Refuse:
     """Return a page on which the member pays for their seat, or why there is none.
 
-    Raises NoSuchMember, RosterIsTheHosts, NoSuchPrice, and the errors of a Stripe call.
+    Two at once open one page after the other, and the second closes the first. Raises NoSuchMember,
+    RosterIsTheHosts, NoSuchPrice, and the errors of a Stripe call.
     """
+    seat = f"checkout:{organization_id}/{member_id}"
+    with exclusive_within(services.engine, seat, _LOCK_WAIT_S) as mine:
+        return _open(services, organization_id, member_id, asked, actor) if mine else _OPENING
+
+
+def _open(
+    services: Services, organization_id: str, member_id: str, asked: Asked, actor: Actor
+) -> Checkout | Refuse:
     with services.sessions() as session:
         case = unlocked(session, services, organization_id, actor)
         member = case.need(member_id)
@@ -76,7 +96,8 @@ def check_out(
     price = services.catalog.price_of(
         case.organization.plan, member.seat_type, asked.interval, asked.currency
     )
-    _close_page_before(services, member)
+    if _paid_on_page_before(services, member):
+        return _PAYING
     made = services.stripe.create_checkout_session(
         **_form(services, member, str(price.id), asked, payer if asked.by_organization else None)
     )
@@ -114,8 +135,11 @@ def _unfit(case: Case, member: Member) -> Refuse | None:
     return None
 
 
-def _close_page_before(services: Services, member: Member) -> None:
-    """Close the page that was opened last: if both were paid, the seat would be paid twice."""
+def _paid_on_page_before(services: Services, member: Member) -> bool:
+    """Close the page that was opened last: if both were paid, the seat would be paid twice.
+
+    Returns True where it was paid, with a subscription that has not been heard of yet.
+    """
     with services.sessions() as session:
         opened = audit.page(
             session,
@@ -124,10 +148,18 @@ def _close_page_before(services: Services, member: Member) -> None:
             action=_OPENED,
             limit=1,
         )
-    for entry in opened:
-        # Refused where it is paid or closed by now.
-        with suppress(StripeRejected):
-            services.stripe.expire_checkout_session(str((entry.after or {})["checkout_session"]))
+    if not opened:
+        return False
+    page_id = str((opened[0].after or {})["checkout_session"])
+    try:
+        services.stripe.expire_checkout_session(page_id)
+    except StripeGone:
+        return False
+    except StripeRejected:  # it is paid or closed by now
+        bought = services.stripe.read(f"/v1/checkout/sessions/{page_id}")["subscription"]
+        with services.sessions() as session:
+            return bought is not None and subscriptions.held(session, str(bought)) is None
+    return False
 
 
 def _form(

@@ -1,6 +1,7 @@
 """A seat of one's own: paid on Stripe's page, joined by Stripe's word, told when it lapses."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +100,26 @@ def test_the_seat_joins_on_payment_and_not_on_the_click(shop: Shop, workspace: s
     assert joined.because == f"the seat is paid: {paid['subscription']}"
     assert [each.data["what"] for each in told(shop, "member.changed")] == ["activated"]
     assert shop.findings(paid["subscription"]) == shop.findings(None) == set()
+    assert refused(shop) == "paid_already"
+
+
+def test_two_pages_asked_for_at_once_leave_one_that_can_be_paid(shop: Shop, workspace: str) -> None:
+    """A2: two clicks, two windows: paid in both, the seat would be paid twice."""
+    slow = {"kind": "slow", "method": "POST", "path": "/v1/checkout/sessions", "delay_s": 0.2}
+    shop.sandbox.control("/faults", slow | {"times": 4})
+    with ThreadPoolExecutor(3) as pool:
+        pages = [each.result() for each in [pool.submit(opens, shop) for _ in range(3)]]
+    states = [shop.sandbox.get(f"/v1/checkout/sessions/{page.id}")["status"] for page in pages]
+    assert sorted(states) == ["expired", "expired", "open"]
+
+
+def test_no_second_page_while_stripe_has_not_told_of_the_payment(
+    shop: Shop, workspace: str
+) -> None:
+    page = opens(shop)
+    paid = pays(shop, page)
+    assert refused(shop) == "in_progress"
+    shop.settle(paid["subscription"])
     assert refused(shop) == "paid_already"
 
 
