@@ -22,7 +22,7 @@ from tests.support.chaos_people import People
 # After so many refusals a customer's card is left alone until a person asks (spacing.TRIES_A_DAY).
 MOST_TRIES = 4
 # A look comes so long before the second it is charged from, at most: a worker may stand still.
-LOOK = timedelta(seconds=5)
+LOOK = timedelta(seconds=10)
 _CARD = {
     FindingKind.PAYMENT_DECLINED,
     FindingKind.STRIPE_BELOW_FLOOR,
