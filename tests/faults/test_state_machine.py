@@ -1,24 +1,29 @@
 """Products live at random, through the API and at Stripe, each beside a model of what is true.
 
 Hypothesis chooses who does what, and tells the steps to what goes wrong. Every run plays the same
-lives; `LIVES=50 pytest tests/faults/test_state_machine.py` plays so many new ones of each
-product, and `--hypothesis-seed=N` beside it plays those again.
+lives; `LIVES=50 pytest tests/faults/test_state_machine.py` plays so many new ones of each product,
+and `--hypothesis-seed=N` beside it plays those again.
 """
 
-from tests.support.life import play
+import os
+
+import pytest
+
+from tests.support.life import Life, play
 from tests.support.life_agency import Agency
 from tests.support.life_commerce import Commerce
 from tests.support.life_workspace import Workspace
 from tests.support.shop import Shop
 
+LIVES = int(os.environ.get("LIVES", "0"))
+A_LIFE_S = 60
 
-def test_an_agency_at_random(shop: Shop) -> None:
-    play(Agency, shop, lives=2, steps=30)
+# So many steps that most lives of the product come to what it is about, and so many lives that
+# what is broken on purpose is found (the floor, a permit, a double charge, a review's clock).
+PRODUCTS = [(Agency, 2, 30), (Commerce, 2, 40), (Workspace, 2, 25)]
 
 
-def test_a_shop_at_random(shop: Shop) -> None:
-    play(Commerce, shop, lives=2, steps=40)
-
-
-def test_a_workspace_at_random(shop: Shop) -> None:
-    play(Workspace, shop, lives=2, steps=25)
+@pytest.mark.timeout(120 + LIVES * A_LIFE_S)
+@pytest.mark.parametrize(("product", "lives", "steps"), PRODUCTS)
+def test_lives_at_random(shop: Shop, product: type[Life], lives: int, steps: int) -> None:
+    play(product, shop, lives=LIVES or lives, steps=steps, new=LIVES > 0)

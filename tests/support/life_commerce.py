@@ -35,8 +35,8 @@ MOST_MERGERS = 3
 NAMES = [f"m{number}" for number in range(5)]
 NAME = st.sampled_from(["kim", *NAMES])
 ROLE = st.sampled_from(["admin", "sales_rep", "admin", "sales_rep", "owner"])
-# Mostly the host itself or the owner asks; else somebody who may, or may not.
-ASKERS = st.sampled_from([None, "the owner", "the owner", *NAMES[:3]])
+# Whether the owner asks, or the host itself.
+BY_OWNER = st.booleans()
 
 
 class Member(NamedTuple):
@@ -77,9 +77,9 @@ class Commerce(Life):
         self.changed("kim", Member("owner", "invited"), "member.invited")
         self.changed("kim", Member("owner", "active"), "member.activated")
         for number, name in enumerate(NAMES):
-            self.invite(name, ("admin", "sales_rep")[number % 2], None)
+            self.invite(name, ("admin", "sales_rep")[number % 2], by_owner=True)
         for name in NAMES[:2]:
-            self.let_in(name, "activate", None)
+            self.let_in(name, "activate", by_owner=False)
         if trial:
             self.set_trial(True)
         self.settle("in order")
@@ -106,16 +106,18 @@ class Commerce(Life):
         (found,) = (n for n, m in self.members.items() if m == ("owner", "active"))
         return found
 
-    def asker(self, drawn: str | None) -> str | None:
-        """Who was drawn, by name."""
-        return self.owner() if drawn == "the owner" else drawn
+    def people(self) -> list[str]:
+        """Admins who are in, then others who are, then who is not."""
+        known = self.members
+        return sorted(known, key=lambda n: (known[n].status != "active", known[n].role, n))
 
-    def may(self, by: str | None, *, about: str | None = None, owner_only: bool = False) -> bool:
-        """C6: roles are the owner's to change; an active admin does the rest."""
-        if by is None or by == about:
-            return True
-        roles = {"owner"} if owner_only else {"owner", "admin"}
-        return self.members[by].role in roles and self.members[by].status == "active"
+    def asker(self, by_owner: bool) -> str | None:
+        """The owner, or the host itself."""
+        return self.owner() if by_owner else None
+
+    def may(self, name: str) -> bool:
+        """The owner and active admins may most things; roles are the owner's to change (C6)."""
+        return self.members[name].role != "sales_rep" and self.members[name].status == "active"
 
     def refused(self, seat: str | None) -> str | None:
         """Why nobody may come onto such a seat now: the activation table, in its order."""
@@ -142,13 +144,12 @@ class Commerce(Life):
 
     # --- what the host application asks
 
-    @rule(name=NAME, role=ROLE, by=ASKERS)
-    def invite(self, name: str, role: str, by: str | None) -> None:
+    @rule(name=NAME, role=ROLE, by_owner=BY_OWNER)
+    def invite(self, name: str, role: str, by_owner: bool) -> None:
         """C3 and C4: reserves nothing, and is refused where nobody could come."""
-        by, was, wanted = self.asker(by), self.members.get(name), Member(role, "invited")
-        answer = self.asked("/members", by=by, may=self.may(by), id=name, role=role)
-        if not self.may(by):
-            return
+        was, wanted = self.members.get(name), Member(role, "invited")
+        by = self.asker(by_owner)
+        answer = self.asked("/members", by=by, only=self.may, id=name, role=role)
         if was and was.status != "removed":
             assert (answer.status == 200) == (was == wanted), answer.text
             return
@@ -157,14 +158,16 @@ class Commerce(Life):
         if code is None:
             self.changed(name, wanted, "member.invited")
 
-    @rule(name=NAME, how=st.sampled_from(["accept", "activate", "unblock"]), by=ASKERS)
-    def let_in(self, name: str, how: str, by: str | None) -> None:
+    @rule(name=NAME, how=st.sampled_from(["accept", "activate", "unblock"]), by_owner=BY_OWNER)
+    def let_in(self, name: str, how: str, by_owner: bool) -> None:
         """C2, C3, C5: the check runs each time, and the seat is taken by the activation."""
-        by, was = self.asker(by), self.members[name]
-        may = self.may(by, about=None if how == "unblock" else name)
-        answer = self.asked(f"/members/{name}/{how}", by=by, may=may)
-        if not may or was.status == "active" or (how, was.status) == ("accept", "pending"):
-            assert not may or answer.status == 200, answer.text
+        was, by = self.members[name], self.asker(by_owner)
+        own = how != "unblock"
+        answer = self.asked(
+            f"/members/{name}/{how}", by=by, only=lambda n: self.may(n) or (own and n == name)
+        )
+        if was.status == "active" or (how, was.status) == ("accept", "pending"):
+            assert answer.status == 200, answer.text
             return
         fits = {"unblock": {"blocked"}}.get(how, {"invited", "pending"})
         if was.status not in fits:
@@ -176,26 +179,24 @@ class Commerce(Life):
             after, action = ("pending", "accepted") if how == "accept" else ("active", "activated")
             self.changed(name, was._replace(status=after), f"member.{action}")
 
-    @rule(name=NAME, how=st.sampled_from(["block", "remove", "revoke"]), by=ASKERS)
-    def leave(self, name: str, how: str, by: str | None) -> None:
+    @rule(name=NAME, how=st.sampled_from(["block", "remove", "revoke"]), by_owner=BY_OWNER)
+    def leave(self, name: str, how: str, by_owner: bool) -> None:
         """The owner cannot leave; whoever was invited frees nothing."""
-        by, was = self.asker(by), self.members[name]
+        was, by = self.members[name], self.asker(by_owner)
         joined = how == "revoke" and was.status in {"active", "blocked"}
-        answer = self.asked(f"/members/{name}/{how}", by=by, may=joined or self.may(by))
+        answer = self.asked(f"/members/{name}/{how}", by=by, only=None if joined else self.may)
         assert not (answer.status == 200 and (joined or was == ("owner", "active"))), answer.text
         if answer.status == 200:
             gone = "blocked" if how == "block" else "removed"
             action = {"block": "blocked", "remove": "removed", "revoke": "revoked"}[how]
             self.changed(name, was._replace(status=gone), f"member.{action}")
 
-    @rule(name=NAME, role=ROLE, by=ASKERS)
-    def change_role(self, name: str, role: str, by: str | None) -> None:
+    @rule(name=NAME, role=ROLE, by_owner=BY_OWNER)
+    def change_role(self, name: str, role: str, by_owner: bool) -> None:
         """C6: frees one seat and takes another; only the owner may, and none becomes owner so."""
-        by, was = self.asker(by), self.members[name]
-        may = self.may(by, owner_only=True)
-        answer = self.asked(f"/members/{name}/role", by=by, may=may, role=role)
-        if not may:
-            return
+        was, owner, by = self.members[name], self.owner(), self.asker(by_owner)
+        path = f"/members/{name}/role"
+        answer = self.asked(path, by=by, only=lambda n: n == owner, role=role)
         code = None
         if was.status == "removed":
             code = "removed"
@@ -207,14 +208,11 @@ class Commerce(Life):
         if code is None:
             self.changed(name, was._replace(role=role), "member.role_changed")
 
-    @rule(to=NAME, by=ASKERS)
-    def pass_on(self, to: str, by: str | None) -> None:
+    @rule(to=NAME, by_owner=BY_OWNER)
+    def pass_on(self, to: str, by_owner: bool) -> None:
         """C7: at once to an admin, however full; to a sales rep with a free Admin seat only."""
-        owner, by, was = self.owner(), self.asker(by), self.members[to]
-        may = by is None or by == owner
-        answer = self.passed_on("ownership", owner, to, by=by, may=may)
-        if not may:
-            return
+        owner, was = self.owner(), self.members[to]
+        answer = self.passed_on("ownership", owner, to, by=self.asker(by_owner))
         code = self.refused("admin") if was.role == "sales_rep" else None
         if to == owner or was.status != "active":
             code = "successor_unfit"

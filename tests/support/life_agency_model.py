@@ -1,9 +1,10 @@
-"""What an agency's seats cost, second by second: the prices of the example catalog, and proration.
+"""What the model of an agency holds: members, an open preview, and what seats cost to the second.
 
-The models' own reckoning, from the catalog and from Stripe's pages; none of the service's.
+The reckoning is the model's own, from the catalog and from Stripe's pages; none of the service's.
 """
 
 from fractions import Fraction
+from typing import NamedTuple
 
 POOLS = ("base", "voice")
 # A unit's price, up to ten seats; no life has more.
@@ -11,6 +12,25 @@ PRICES = {
     "month": {"base": 3000, "voice": 5000},
     "year": {"base": 32400, "voice": 54000},
 }
+
+
+class Member(NamedTuple):
+    """What is known of a member of the agency."""
+
+    role: str
+    pool: str
+    status: str
+
+
+class Kept(NamedTuple):
+    """A preview that somebody still has open, and all that it was made from."""
+
+    id: str
+    total_minor: int
+    seats: dict[str, int]
+    interval: str
+    mover: str | None
+    seen: tuple[object, ...]
 
 
 class Bill:
