@@ -33,6 +33,7 @@ from reconcile.errors import (
 from reconcile.members.buying import StillBuying
 from reconcile.members.joining import Done, RosterIsTheHosts
 from reconcile.policy.values import Refuse
+from reconcile.roster import RosterUnreadable
 
 Answer = BaseModel | tuple[BaseModel, int] | Refuse | Done | Response
 
@@ -191,6 +192,10 @@ _ANSWERS: tuple[tuple[type[TrueupError], Callable[[TrueupError], Response]], ...
             "Members are kept by the host application: change them there",
             "change them in the host application",
         ),
+    ),
+    (
+        RosterUnreadable,
+        lambda _: _conflict("counts_unreadable", "Active members cannot be counted at the moment"),
     ),
     (NoSuchPrice, lambda error: _conflict("not_in_catalog", str(error), "add it to the catalog")),
     (UnknownPlan, lambda error: _conflict("not_in_catalog", str(error), "add it to the catalog")),

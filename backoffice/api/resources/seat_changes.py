@@ -8,7 +8,7 @@ from pydantic import Field
 
 from backoffice.api.acting import Acting, actor_of
 from backoffice.api.answers import Answer
-from backoffice.api.context import services, token
+from backoffice.api.context import need_scope, services, token
 from backoffice.api.fields import Body, Id, OrganizationPath, Seats, View, Word
 from backoffice.api.frame import Resource
 from backoffice.api.problems import NotFound, Problem, refused
@@ -258,11 +258,16 @@ def switch_interval(path: OrganizationPath, body: Confirmed) -> Answer:
 
 @seat_changes.read("/organizations/<organization_id>/previews/<preview_id>", PreviewState)
 def show_preview(path: PreviewPath) -> Answer:
-    """Show a preview and what became of it."""
+    """Show a preview and what became of it.
+
+    That of a change of a contract, which may not be agreed yet, needs the scope `contract`.
+    """
     with services().sessions() as session:
         found = previews.by_id(session, path.organization_id, path.preview_id)
         if found is None:
             raise NotFound("preview")
+        if found.wanted["by"] == Requester.ACCOUNT_MANAGER:
+            need_scope("contract", "look at a change of a contract")
         made = adjustments.by_id(session, found.adjustment_id) if found.adjustment_id else None
     # Finished by a worker, nobody was there to note it on the preview.
     applied_at = made.finished_at if made and made.state == "applied" else found.applied_at

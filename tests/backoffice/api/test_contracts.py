@@ -91,6 +91,8 @@ def test_customers_do_not_change_a_contract(business: Business) -> None:
     billing = api.with_token(a_token(business.shop.services, "read", "members", "billing"))
     billing.post(f"{ORG}/contract/changes", preview_id=seen["id"]).problem(403, "scope_missing")
     billing.get(f"{ORG}/contract").problem(403, "scope_missing")
+    billing.get(f"{ORG}/previews/{seen['id']}").problem(403, "scope_missing")
+    assert api.get(f"{ORG}/previews/{seen['id']}").ok(200)["words"] == seen["words"]
     assert business.shop.writes(business.sub) == 0
 
 
