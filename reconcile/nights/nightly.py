@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import structlog
 from sqlalchemy.orm import Session
@@ -206,6 +206,8 @@ class _Night:
                 plans,
                 own_members=services.roster.view is None,
                 counted=self.report.roster_problem is None,
+                contracts_until=services.clock()
+                + timedelta(days=services.settings.contract_notice_days),
                 opened_by=self.trigger,
             )
             self.report.unknown, self.report.bereft = told.unknown.standing, told.bereft.standing

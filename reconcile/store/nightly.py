@@ -6,6 +6,7 @@ lock. Nothing in here looks at one subscription at a time.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from sqlalchemy import text
@@ -179,19 +180,22 @@ def compare(  # noqa: PLR0913 - what a comparison depends on, all by name
     *,
     own_members: bool,
     counted: bool,
+    contracts_until: datetime,
     opened_by: str,
 ) -> Compared:
     """Fill `nightly_differs` by sets, and tell the findings that sets alone can tell.
 
     `own_members` is False when the roster is the host's view: single members are not known then.
     Without `counted` nobody's active count is known, and no finding that needs it is judged.
+    Organizations whose contract ends until then are looked at.
     """
     session.execute(text("set local statement_timeout = 0"))
     session.execute(text("analyze nightly_seen, nightly_counts"))
     given = _parameters(run_id, rules) | {"counted": counted}
     bereft = FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION.value
     kinds = {"bereft": bereft, "of_counts": [kind.value for kind in _OF_COUNTS]}
-    session.execute(text(queries.COMPARE), given | kinds | {"own_members": own_members})
+    ends = {"own_members": own_members, "contracts_until": contracts_until}
+    session.execute(text(queries.COMPARE), given | kinds | ends)
 
     def told(query: str, kind: str) -> Told:
         answer = session.execute(text(query), given | {"kind": kind, "opened_by": opened_by})

@@ -129,6 +129,14 @@ _DIFFERENCES = f"""
                           and live.member_id = m.id and live.status in ('active', 'trialing')))
 
     union all
+    select 'org:' || c.organization_id, 14, 'contract ends'
+    from contracts as c join organizations as o on o.id = c.organization_id
+    join plans as p on p.plan = o.plan and p.policy = 'contract'
+    where c.ends_at <= :contracts_until and not exists (
+        select from contracts as newer
+        where newer.organization_id = c.organization_id and newer.id > c.id)
+
+    union all
     select 'org:' || f.organization_id, 12, 'open finding' from findings as f
     where f.closed_at is null and f.subscription_id is null and f.organization_id is not null
       and f.kind <> :bereft
