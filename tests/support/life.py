@@ -226,6 +226,7 @@ class Life(RuleBasedStateMachine):
 
         Notices wait for the end: what is told is looked at before it leaves.
         """
+        self.present.at_s += 1
         services = self.shop.services
         pending = (events.c.state == "pending") & events.c.work_key.is_not(None)
         if not notices_too:
