@@ -47,6 +47,9 @@ def translated(error: stripe.StripeError, *, writes: bool) -> Exception:
     told = told if isinstance(told, Mapping) else {}
     status = error.http_status
     message = str(told.get("message") or error.user_message or "")
+    # Without an answer the SDK asks the reader to write to its makers, and names the cause last.
+    _, _, cause = message.rpartition("(Network error: ")
+    message = cause.removesuffix(")") if status is None else message
     facts: dict[str, Any] = {
         "code": told.get("decline_code") or told.get("code"),
         "param": told.get("param"),

@@ -5,6 +5,7 @@ bench/jobs.py). What the fork was for is done otherwise: a hanging job by an ala
 does not help, by the supervisor; a crash by the inbox's rows, which come due again.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from types import FrameType
 
 import structlog
 from redis import RedisError
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import DeserializationError, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -33,6 +34,7 @@ from worker.supervisor import Supervisor
 # RQ blocks for this long less 15 s, and expires a worker's record 60 s after it.
 WORKER_TTL_S = 20
 MAINTENANCE_S = 60
+LISTED_S = 5.0
 # Between two signs of life of an idle worker: one blocking read and its time-out, with room.
 IDLE_LEASE_S = 60.0
 
@@ -49,6 +51,7 @@ class InProcessWorker(SimpleWorker):
 
     max_connection_wait_time = 5.0
     desk: jobs.Desk
+    _listed_at = 0.0
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run what the hint names, in this process."""
@@ -86,6 +89,10 @@ class InProcessWorker(SimpleWorker):
         """Show the supervisor, then RQ, that the loop turns."""
         self.desk.lease.renew(IDLE_LEASE_S)
         super().heartbeat(timeout, pipeline)  # type: ignore[arg-type]
+        if time.monotonic() - self._listed_at >= LISTED_S:
+            # RQ does it at birth only: a server that lost its memory would know of no worker.
+            worker_registration.register(self)
+            self._listed_at = time.monotonic()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Take no further job. The one in hand has `shutdown_grace_s` before it is given back."""

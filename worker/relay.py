@@ -118,6 +118,8 @@ def main(settings: Settings) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    structlog.get_logger().info("relay started")
     relay.run()
+    structlog.get_logger().info("relay ended")
     standing.close()
     tracing.stop()

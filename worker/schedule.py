@@ -136,9 +136,11 @@ def main(settings: Settings) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    structlog.get_logger().info("schedule started")
     try:
         with signs_of_life(settings, NAME):
             schedule.run()
+        structlog.get_logger().info("schedule ended")
     except ShuttingDown:
         structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
     finally:

@@ -41,3 +41,4 @@ def _say(found: Sequence[Found]) -> None:
             click.echo(f"      do: {one.do}")
     counts = Counter(one.health for one in found)
     click.echo(", ".join(f"{counts[health]} {health}" for health in Health))
+    click.echo("whether the processes are at work: trueup status")

@@ -41,7 +41,7 @@ def pause(what: str, value: str, by: str, because: str, as_json: bool) -> None:
         say_json(begun)
     else:
         click.echo(begun.line)
-        click.echo(f"next: trueup resume {what} {value}".rstrip())
+        click.echo(f"next: trueup resume {what} {value}".rstrip() + ' --because "..."')
 
 
 @click.command()
@@ -70,5 +70,7 @@ def _list(as_json: bool) -> None:
     for each, held in found:
         click.echo(f"{each.scope} {each.value}".rstrip() + f"  since {clock(each.paused_at)}")
         click.echo(wrapped(f"by {each.paused_by}: {each.because}; {held} events held"))
+        what = f"{each.scope} {each.value}".rstrip()
+        click.echo(f'    next: trueup resume {what} --because "..."')
     if not found:
         click.echo("nothing is paused")

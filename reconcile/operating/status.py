@@ -7,6 +7,7 @@ from whoever asks (`backoffice`). Either may be away: the screen says so and sho
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from shlex import quote
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -115,7 +116,7 @@ def _pauses(session: Session) -> Iterator[Part]:
             name="PAUSED",
             well=False,
             line=f"{each.line}, since {since}, {held.get(each.id, 0)} held",
-            do=(f"trueup resume {what}",),
+            do=(f'trueup resume {what} --because "..."',),
             facts={"scope": each.scope, "value": each.value, "held": held.get(each.id, 0)},
         )
 
@@ -160,7 +161,13 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
     since = standing.due_since(session)
     late = since is not None and now - since > RELAY_LATE
     alive = queue.relays if isinstance(queue, QueueSeen) else None
-    line = "not known" if alive is None else f"{alive} alive" if alive else "none is alive"
+    line = (
+        "not known while the queue is away"
+        if alive is None
+        else f"{alive} alive"
+        if alive
+        else "none is alive"
+    )
     if late:
         line += f"; something is due since {_ago(now, since)} and was not hinted"
     well = not late and alive != 0
@@ -168,7 +175,8 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
         name="relay",
         well=well,
         line=line,
-        do=() if well else ("trueup relay",),
+        # With the queue away nothing can be hinted: another relay would do no better.
+        do=() if well or alive is None else ("trueup relay",),
         facts={"alive": alive, "due_since": since},
     )
 
@@ -198,7 +206,7 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
         well=not failing,
         line=_counted(found.failing) or "nothing",
         do=tuple(
-            f"trueup events list --state pending --fingerprint {each.fingerprint}"
+            f"trueup events list --state pending --fingerprint {quote(each.fingerprint)}"
             for each in groups[:3]
         ),
         facts={"by_class": dict(found.failing), "groups": _groups(groups)},
@@ -223,7 +231,7 @@ def _dead(session: Session) -> Part:
         line=told or "none",
         do=tuple(
             f"trueup events show {each.example_id}, remove the cause, then trueup events requeue "
-            f"--state dead --fingerprint {each.fingerprint}"
+            f'--state dead --fingerprint {quote(each.fingerprint)} --because "..."'
             for each in groups[:5]
         ),
         facts={"groups": _groups(groups)},
@@ -322,8 +330,10 @@ def _late(run: Run | None, hour: time, now: datetime) -> str | None:
         return None
     today = datetime.combine(now.astimezone(UTC).date(), hour, tzinfo=UTC)
     last = today if today <= now else today - timedelta(days=1)
-    missed = run.night < last.date() and now - last > NIGHT_LATE
-    return f"the night of {last.date()} did not happen" if missed else None
+    # The last night may still be on its way, the ones before it are not.
+    over = last if now - last > NIGHT_LATE else last - timedelta(days=1)
+    missed = run.night < over.date()
+    return f"the night of {over.date()} did not happen" if missed else None
 
 
 def _failed(run: Run | None) -> str | None:

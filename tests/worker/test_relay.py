@@ -114,6 +114,10 @@ def test_nothing_is_lost_when_the_queue_is_emptied_and_killed_under_load(
     eventually(lambda: shop.count("done") == 400)
     assert shop.count("pending") == 0
     assert len([key for what, key, _ in shop.entries() if what == "end"]) == 400
+    own_servers.valkey.client().flushall()
+    queue = Queue(Settings(redis_url=own_servers.redis_url))
+    eventually(lambda: len(queue.workers()) == 2)  # no birth is announced twice, and yet
+    queue.close()
 
 
 def test_a_database_killed_in_the_middle_of_the_work_is_waited_for(

@@ -1,5 +1,6 @@
 """The screen: each thing that is not well says so, and what to do next."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from backoffice.screen import screen, see_queue, see_receiver
-from reconcile.nights import audit, nightly
+from reconcile.nights import audit, nightly, prune
 from reconcile.operating.status import Part, QueueSeen, Status, look_around
 from reconcile.services import Services
 from reconcile.settings import Settings
@@ -53,7 +54,16 @@ def test_dead_letters_are_grouped_by_the_mistake_with_the_command_that_helps(sho
     letters = part(look_around(shop.services, IDLE), "dead letters")
     assert not letters.well
     assert letters.line.startswith("3 x Boom@work.settle (boom); 1 x StripeRejected:no_item")
-    assert letters.do[0].endswith("requeue --state dead --fingerprint Boom@work.settle")
+    assert letters.do[0].endswith(
+        'requeue --state dead --fingerprint Boom@work.settle --because "..."'
+    )
+
+
+def test_a_fingerprint_is_told_as_a_shell_takes_it(shop: Shop) -> None:
+    dead(shop.services, "HostAway:no answer (ConnectionError)")
+    told = part(look_around(shop.services, IDLE), "dead letters").do[0]
+    _, _, fingerprint, *_ = shlex.split(told.partition("--state")[2])
+    assert fingerprint == "HostAway:no answer (ConnectionError)"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +86,14 @@ def test_a_row_that_nobody_hints_tells_of_a_missing_relay(shop: Shop) -> None:
     found = part(look_around(shop.services, IDLE), "relay")
     assert not found.well
     assert "was not hinted" in found.line
+
+
+def test_while_the_queue_is_away_nobody_is_told_to_start_a_relay(shop: Shop) -> None:
+    put(shop.services, due_at=datetime.now(UTC) - timedelta(minutes=1))
+    found = look_around(shop.services, "Connection refused")
+    assert not part(found, "relay").well
+    assert not part(found, "relay").do
+    assert part(found, "queue").do
 
 
 def test_an_old_event_names_itself(shop: Shop) -> None:
@@ -103,6 +121,16 @@ def test_a_night_that_failed_or_did_not_happen_is_not_well(
     assert not found.well
     assert said in found.line
     assert found.do
+
+
+def test_in_tonights_first_hours_an_older_night_is_missed_all_the_same(shop: Shop) -> None:
+    """Tonight's may still come; the one of a week ago will not."""
+    early = datetime.now(UTC).replace(hour=5, minute=0)
+    for task, days_ago in ((prune.TASK, 9), (nightly.TASK, 1), (audit.TASK, 2)):
+        add_run(shop.services, task, days_ago=days_ago)
+    parts = look_around(shop.at(early).services, IDLE)
+    told = {name: part(parts, name).well for name in ("prune", "nightly", "gap audit")}
+    assert told == {"prune": False, "nightly": True, "gap audit": False}
 
 
 def test_only_urgent_findings_wake_somebody(shop: Shop) -> None:
