@@ -103,7 +103,7 @@ class Page:
     def subscriptions(self) -> Iterator[StripeSubscription]:
         """Yield what is on it. Raises UnreadableShape."""
         for each in self.raw:
-            yield replace(shapes.parse_subscription(each), fetched_at=self.at)
+            yield shapes.parse_subscription(each, fetched_at=self.at)
 
 
 class StripeApi:

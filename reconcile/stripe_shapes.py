@@ -132,9 +132,12 @@ class StripeInvoice:
 TRACE = "trueup_adjustment"
 
 
-def parse_subscription(raw: Json) -> StripeSubscription:
-    """Return the subscription in `raw`, of any API version. Raises UnreadableShape."""
-    return _read("subscription", _subscription, raw)
+def parse_subscription(raw: Json, *, fetched_at: datetime | None = None) -> StripeSubscription:
+    """Return the subscription in `raw`, of any API version. Raises UnreadableShape.
+
+    `fetched_at` is when Stripe answered with it, by Stripe's clock.
+    """
+    return _read("subscription", lambda found: _subscription(found, fetched_at), raw)
 
 
 def parse_invoice(raw: Json) -> StripeInvoice:
@@ -169,7 +172,7 @@ def _named(raw: object) -> str:
 
 def id_of(value: object) -> str | None:
     """Return the id of a reference, whether it is expanded or not."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("id")
     return value if isinstance(value, str) else None
 
@@ -183,7 +186,7 @@ def _known_moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _subscription(raw: Json) -> StripeSubscription:
+def _subscription(raw: Json, fetched_at: datetime | None) -> StripeSubscription:
     embedded = raw["items"]
     items = tuple(_item(item, raw) for item in embedded["data"])
     first = items[0] if items else None
@@ -210,6 +213,7 @@ def _subscription(raw: Json) -> StripeSubscription:
         period_end=first.period_end if first else None,
         discounted=any(one.get("discounts") for one in (raw, *embedded["data"])),
         taxed=_is_taxed(raw),
+        fetched_at=fetched_at,
     )
 
 

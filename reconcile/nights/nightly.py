@@ -21,10 +21,10 @@ from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import Paused, classify
 from reconcile.log import about
-from reconcile.nights.pages import subscription_pages
+from reconcile.nights.pages import readable, subscription_pages
 from reconcile.nights.patience import patiently
-from reconcile.nights.report import MOST_LINES, Money, Report
-from reconcile.nights.threads import in_threads
+from reconcile.nights.report import Money, Report
+from reconcile.nights.threads import each_in, threads
 from reconcile.policy.values import Change, PlanRules
 from reconcile.roster import RosterUnreadable, seatless_roles
 from reconcile.services import Services
@@ -183,7 +183,7 @@ class _Night:
                 self.report.rows += store.store_page(
                     session,
                     self.run_id,
-                    page.subscriptions(),
+                    readable(page, lambda unread: self.report.fail(str(unread))),
                     prices=prices,
                     organization_key=organization_key,
                 )
@@ -255,15 +255,16 @@ class _Night:
 
     def _settle(self) -> None:
         """Settle what differs, some at a time; the cursor moves when a batch is through."""
-        while batch := self._batch():
-            with closing(in_threads(self._settle_one, batch, at_once=SETTLING_AT_ONCE)) as settling:
-                for ended in settling:
-                    self._count(ended)
-            crash_point(CrashPoint.AFTER_BATCH)
-            with self.services.sessions.begin() as session:
-                self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
-            done = self.report.settled + self.report.postponed + self.report.failed
-            self._say(Progress("settling", done, self.report.differences))
+        with threads(SETTLING_AT_ONCE) as some:
+            while batch := self._batch():
+                with closing(each_in(some, self._settle_one, batch)) as settling:
+                    for ended in settling:
+                        self._count(ended)
+                crash_point(CrashPoint.AFTER_BATCH)
+                with self.services.sessions.begin() as session:
+                    self._advance(session, f"{_SETTLING}{batch[-1].work_key}")
+                done = self.report.settled + self.report.postponed + self.report.failed
+                self._say(Progress("settling", done, self.report.differences))
 
     def _batch(self) -> list[Difference]:
         after = self.cursor.removeprefix(_SETTLING)
@@ -326,8 +327,7 @@ class _Night:
     def _count(self, ended: "_Ended") -> None:
         report, settled = self.report, ended.settled
         if ended.failure is not None:
-            report.failed += 1
-            _add_line(report.failures, ended, ended.failure)
+            report.fail(ended.said(ended.failure))
             return
         if settled is None or settled.again_at is not None:
             report.postponed += 1
@@ -337,7 +337,7 @@ class _Night:
             return
         report.findings_opened += settled.opened
         report.findings_closed += settled.closed
-        _add_line(report.lines, ended, settled.line)
+        report.say(ended.said(settled.line))
         if not report.writes and settled.verdict and isinstance(settled.verdict.decision, Change):
             report.would_change += 1
             if settled.would:
@@ -392,7 +392,6 @@ class _Ended:
     settled: Settled | None = None
     failure: str | None = None
 
-
-def _add_line(lines: list[str], ended: _Ended, line: str) -> None:
-    if len(lines) < MOST_LINES:
-        lines.append(f"{ended.difference.work_key} ({ended.difference.reason}): {line}")
+    def said(self, line: str) -> str:
+        """Return the line with what it is about."""
+        return f"{self.difference.work_key} ({self.difference.reason}): {line}"

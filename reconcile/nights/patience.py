@@ -25,12 +25,11 @@ def patiently(
 
     Raises what the last try raised, and at once what will not pass.
     """
-    random = Random()  # noqa: S311 - it only spreads the tries
     for number in range(1, tries):
         try:
             return attempt()
         except passing as error:
-            delay = retry_delay(number, settings, random)
+            delay = retry_delay(number, settings, Random())  # noqa: S311 - it only spreads the tries
             known = classify(error)
             told_s = known.retry_after_s if known.error_class is ErrorClass.RATE_LIMITED else 0
             pause_s = max(told_s or 0, delay.total_seconds() if delay else 0)

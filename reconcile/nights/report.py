@@ -60,6 +60,17 @@ class Report:
         """How many subscriptions and organizations had to be looked at."""
         return sum(self.differing.values())
 
+    def say(self, line: str) -> None:
+        """Add what was found of one."""
+        if len(self.lines) < MOST_LINES:
+            self.lines.append(line)
+
+    def fail(self, line: str) -> None:
+        """Count one that could not be read or settled, and say why."""
+        self.failed += 1
+        if len(self.failures) < MOST_LINES:
+            self.failures.append(line)
+
     def would(self, currency: str, total_minor: int) -> None:
         """Add a previewed amount."""
         direction = "credited" if total_minor < 0 else "charged"

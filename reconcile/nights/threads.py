@@ -2,15 +2,18 @@
 
 A call to Stripe may hang for minutes; a process that is told to stop ends within seconds. So they
 are daemons: `concurrent.futures` would join its own at the end. What they were at is resumed like
-what a killed process was at.
+what a killed process was at. Each lives as long as its work lasts: the SDK keeps a connection to
+Stripe for each thread.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from queue import SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 # Who stops in the middle lets what is under way come to its end for so long.
 GRACE_S = 5.0
@@ -19,31 +22,60 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def started(work: Callable[[], R]) -> Future[R]:
-    """Start the work in a thread of its own and return what will come of it."""
-    future: Future[R] = Future()
+class Threads:
+    """So many threads that do what they are given, first come, first served."""
 
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-            future.set_exception(error)
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        for _ in range(count):
+            # As the main one, they say in the log which night it is.
+            Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
 
-    Thread(target=copy_context().run, args=(run,), daemon=True).start()
-    return future
+    def start(self, work: Callable[[], R]) -> Future[R]:
+        """Have the work done and return what will come of it."""
+        future: Future[R] = Future()
+        self._given.put(partial(_do, work, future))
+        return future
+
+    def end(self) -> None:
+        """Have each thread end when it comes to it."""
+        for _ in range(self.count):
+            self._given.put(None)
+
+    def _work(self) -> None:
+        while (work := self._given.get()) is not None:
+            work()
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> Generator[R]:
-    """Yield what comes of each item, as it comes, with so many of them under way at a time.
+def _do(work: Callable[[], Any], future: Future[Any]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[Threads]:
+    """So many threads, for as long as the block lasts; none is waited for."""
+    found = Threads(count)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def each_in(found: Threads, work: Callable[[T], R], items: Iterable[T]) -> Generator[R]:
+    """Yield what comes of each item, as it comes, with one under way in each thread.
 
     Closed early, it begins no other and waits for those under way, for the grace at most.
     """
     running: set[Future[R]] = set()
     try:
         for item in items:
-            while len(running) >= at_once:
+            while len(running) >= found.count:
                 yield from _ended(running)
-            running.add(started(partial(work, item)))
+            running.add(found.start(partial(work, item)))
         while running:
             yield from _ended(running)
     finally:

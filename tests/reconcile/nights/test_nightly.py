@@ -1,12 +1,15 @@
 """The nightly run: what it reads, what it leaves alone, what it settles, and what it survives."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import orjson
 import pytest
 from sqlalchemy import func, select, update
 
+from reconcile.budget import Unbudgeted
 from reconcile.database import exclusive
 from reconcile.nights import nightly
 from reconcile.nights.report import Report
@@ -19,6 +22,7 @@ from reconcile.store import findings
 from reconcile.store.findings import Scope
 from reconcile.store.notices import DELIVER
 from reconcile.store.roster import Organization
+from reconcile.stripe_api import Page, StripeApi
 from reconcile.tables import events, members, nightly_differs, nightly_seen
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.sandbox import Sandbox
@@ -211,6 +215,27 @@ def test_one_failure_does_not_stop_the_run_and_is_left_to_a_worker(
     with shop.services.sessions() as session:
         left = session.execute(select(events).where(events.c.type != DELIVER)).one()
     assert (left.type, left.work_key) == ("trueup.nightly.unsettled", f"sub:{first}")
+
+
+def test_one_subscription_that_cannot_be_read_is_a_failure_of_its_own(shop: Shop) -> None:
+    odd, drifted = agreeing(shop, 2)
+    shop.edit(drifted, "voice", 1, proration_behavior="always_invoice")
+
+    class Odd(StripeApi):
+        """A Stripe that has one subscription of a shape nobody foresaw."""
+
+        def subscriptions_page(self, *args: Any, **filters: Any) -> Page:
+            page = super().subscriptions_page(*args, **filters)
+            raw = [{**each, "status": 7 if each["id"] == odd else "active"} for each in page.raw]
+            return replace(page, raw=raw)
+
+    api = Odd(shop.services.settings, Unbudgeted())
+    report = run(replace(shop, services=replace(shop.services, stripe=api)))
+    assert (report.state, report.failed) == ("done", 1)
+    assert odd in report.failures[0]
+    assert shop.quantities(drifted) == {"voice": 2, "base": 1}
+    # It is looked at by itself: what the list showed is not believed, so it counts as missing.
+    assert report.differing == {"quantity": 1, "not in the list": 1}
 
 
 def test_what_holds_of_organizations_is_told_without_a_call(shop: Shop, sandbox: Sandbox) -> None:

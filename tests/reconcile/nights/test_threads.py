@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from reconcile.nights import threads
-from reconcile.nights.threads import in_threads, started
+from reconcile.nights import threads as module
+from reconcile.nights.threads import each_in, threads
 
 
 def test_everything_is_done_and_so_many_at_a_time() -> None:
@@ -23,19 +23,20 @@ def test_everything_is_done_and_so_many_at_a_time() -> None:
             running -= 1
         return number * number
 
-    assert sorted(in_threads(work, range(9), at_once=3)) == sorted(n * n for n in range(9))
+    with threads(3) as three:
+        assert sorted(each_in(three, work, range(9))) == sorted(n * n for n in range(9))
     assert most == 3
 
 
 def test_what_a_thread_raises_is_raised_where_it_is_asked_for() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(in_threads(lambda number: 1 // number, [1, 0], at_once=2))
+    with threads(2) as two, pytest.raises(ZeroDivisionError):
+        list(each_in(two, lambda number: 1 // number, [1, 0]))
 
 
 def test_who_closes_early_begins_no_other_and_waits_for_the_grace_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threads, "GRACE_S", 0.05)
+    monkeypatch.setattr(module, "GRACE_S", 0.05)
     hangs, begun = threading.Event(), list[int]()
 
     def work(number: int) -> int:
@@ -44,13 +45,17 @@ def test_who_closes_early_begins_no_other_and_waits_for_the_grace_at_most(
             hangs.wait(timeout=60)
         return number
 
-    with closing(in_threads(work, range(100), at_once=2)) as ended:
+    with threads(2) as two, closing(each_in(two, work, range(100))) as ended:
         assert next(ended) == 0
     assert len(begun) <= 2
     hangs.set()
 
 
-def test_nobody_waits_for_them_at_the_end_of_the_process() -> None:
-    inside: list[threading.Thread] = []
-    started(lambda: inside.append(threading.current_thread())).result(timeout=60)
+def test_they_live_as_long_as_their_work_and_nobody_waits_for_them() -> None:
+    """A thread has its connection to Stripe: another one for each call would greet it each time."""
+    with threads(1) as one:
+        inside = [one.start(threading.current_thread).result(timeout=60) for _ in range(3)]
+    assert len(set(inside)) == 1
     assert inside[0].daemon
+    inside[0].join(timeout=60)
+    assert not inside[0].is_alive()
