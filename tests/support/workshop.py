@@ -20,7 +20,7 @@ from worker.relay import Relay
 RELAY = "from reconcile.settings import Settings; from worker.relay import main; main(Settings())"
 
 
-def eventually(check: Callable[[], bool], *, within_s: float = 40) -> None:
+def eventually(check: Callable[[], bool], *, within_s: float = 60) -> None:
     """Return when it is so; fail when it is not in time."""
     until = time.monotonic() + within_s
     while not check():

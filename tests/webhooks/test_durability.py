@@ -68,7 +68,7 @@ class Senders:
             if answer.ok:
                 self.accepted.add(event["id"])
 
-    def wait_for(self, count: int, within_s: float = 20) -> None:
+    def wait_for(self, count: int, within_s: float = 60) -> None:
         deadline = time.monotonic() + within_s
         while len(self.accepted) < count:
             assert time.monotonic() < deadline, f"only {len(self.accepted)} were accepted"
@@ -107,7 +107,7 @@ def test_no_worker_outlives_a_killed_watcher(start_receiver: StartReceiver) -> N
     with start_receiver() as running:
         watcher = running.process.pid
         running.process.send_signal(signal.SIGKILL)  # the watcher alone, not its workers
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while _answers(running.url):
             assert time.monotonic() < deadline, f"workers of {watcher} still answer"
             time.sleep(0.1)

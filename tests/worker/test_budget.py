@@ -122,11 +122,11 @@ def test_when_stripe_asks_one_process_to_slow_down_all_do(
     settings = make_settings(redis_url=redis_url)
     told, other = (SharedBudget(settings, longest_wait_s=0) for _ in range(2))
     other.acquire("GET /v1/subscriptions")
-    told.slow_down(0.5)
+    told.slow_down(1.5)
     for budget in (told, other):
         with pytest.raises(RateLimited):
             budget.acquire("GET /v1/subscriptions")
-    time.sleep(0.6)
+    time.sleep(1.6)
     other.acquire("GET /v1/subscriptions")
 
 

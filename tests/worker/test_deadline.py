@@ -7,39 +7,42 @@ import pytest
 from reconcile.errors import JobOverdue, ShuttingDown
 from worker.deadline import Deadline, Lease
 
+# Nobody waits for it, unless what is tested here is broken.
+TOO_LONG_S = 30
+
 
 def told_to_stop(deadline: Deadline, grace_s: float) -> None:
     deadline.hurry(grace_s)
-    time.sleep(5)
+    time.sleep(TOO_LONG_S)
 
 
 def test_a_job_that_takes_too_long_is_interrupted() -> None:
     started = time.monotonic()
     with pytest.raises(JobOverdue), Deadline().within(0.1):
-        time.sleep(5)
-    assert time.monotonic() - started < 1
+        time.sleep(TOO_LONG_S)
+    assert time.monotonic() - started < TOO_LONG_S
 
 
 def test_a_job_in_time_is_left_alone_afterwards() -> None:
-    with Deadline().within(0.1):
+    with Deadline().within(0.4):
         pass
-    time.sleep(0.2)
+    time.sleep(0.5)
 
 
 def test_a_hurried_job_has_its_grace_and_not_more() -> None:
     deadline = Deadline()
     started = time.monotonic()
-    with pytest.raises(ShuttingDown), deadline.within(30):
+    with pytest.raises(ShuttingDown), deadline.within(2 * TOO_LONG_S):
         told_to_stop(deadline, 0.1)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < TOO_LONG_S
 
 
 def test_hurrying_gives_no_job_more_time_than_it_had() -> None:
     deadline = Deadline()
     started = time.monotonic()
     with pytest.raises(ShuttingDown), deadline.within(0.1):
-        told_to_stop(deadline, 30)
-    assert time.monotonic() - started < 1
+        told_to_stop(deadline, 2 * TOO_LONG_S)
+    assert time.monotonic() - started < TOO_LONG_S
 
 
 def test_hurrying_without_a_job_interrupts_nothing() -> None:
@@ -49,9 +52,10 @@ def test_hurrying_without_a_job_interrupts_nothing() -> None:
 
 def test_a_lease_runs_out_unless_it_is_renewed() -> None:
     lease = Lease()
-    lease.renew(0.05)
+    lease.renew(TOO_LONG_S)
     assert not lease.overdue()
+    lease.renew(0.05)
     time.sleep(0.1)
     assert lease.overdue()
-    lease.renew(5)
+    lease.renew(TOO_LONG_S)
     assert not lease.overdue()

@@ -207,7 +207,7 @@ def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbo
         finally:
             for process in both:
                 process.send_signal(signal.SIGTERM)
-            ended = [process.wait(timeout=20) for process in both]
+            ended = [process.wait(timeout=60) for process in both]
     assert ended == [0, 0]
     read = [call["path"] for call in calls(sandbox)]
     assert read.count("/v1/events") == 2, json.dumps(read)

@@ -103,7 +103,7 @@ def test_resuming_makes_held_rows_due_at_once(shop: Shop) -> None:
         end(shop, WRITES)
         since = time.monotonic()
         while shop.quantities(subscription)["voice"] != 3:
-            assert time.monotonic() - since < 10
+            assert time.monotonic() - since < 60
             time.sleep(0.05)
     assert shop.writes(subscription) == 1
 
