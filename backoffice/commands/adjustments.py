@@ -20,7 +20,7 @@ from backoffice.commands.operator import (
     place_of,
     refused,
     say_json,
-    tell,
+    tell_of,
 )
 from reconcile.adjustments.money import written
 from reconcile.operating import explaining, story
@@ -64,11 +64,7 @@ def show(adjustment: Adjustment) -> tuple[str, str]:
 @as_json_option
 def show_adjustment(adjustment_id: str, as_json: bool) -> None:
     """Tell the story of one adjustment, with its invoice lines."""
-    with looking() as services:
-        found = story.of_adjustment(services, adjustment_id)
-    if found is None:
-        raise click.ClickException(f"there is no adjustment {adjustment_id}")
-    say_json(found) if as_json else tell(found)
+    tell_of("adjustment", adjustment_id, story.of_adjustment, as_json)
 
 
 @adjustments.command()

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backoffice.commands.operator import (
     Moment,
@@ -24,9 +22,10 @@ from backoffice.commands.operator import (
     paging,
     place_of,
     say_json,
-    tell,
+    tell_of,
     wrapped,
 )
+from backoffice.commands.progress import bar
 from reconcile.nights import audit
 from reconcile.operating import repairing, story
 from reconcile.operating.repairing import Ended, Plan
@@ -70,11 +69,7 @@ def show(event: Event) -> tuple[str, str]:
 @as_json_option
 def show_event(event_id: str, as_json: bool) -> None:
     """Tell the story of one event: received, tried, decided, called, charged, told."""
-    with looking() as services:
-        found = story.of_event(services, event_id)
-    if found is None:
-        raise click.ClickException(f"there is no event {event_id}")
-    say_json(found) if as_json else tell(found)
+    tell_of("event", event_id, story.of_event, as_json)
 
 
 @events.command()
@@ -156,6 +151,9 @@ def _say_plan(what: str, plan: Plan, as_json: bool) -> None:
                   "examples": plan.examples, "refused": plan.refused})  # fmt: skip
         return
     more = f" (the first {repairing.MOST}; run it again for the rest)" * plan.capped
+    if not plan.ids and not plan.refused:
+        click.echo(f"no event matches: there is nothing to {what}")
+        return
     click.echo(f"would {what} {len(plan.ids)}{more}, the first received first")
     for event in plan.examples:
         first, second = show(event)
@@ -177,13 +175,13 @@ def _both(plan: Plan, done: Plan) -> Plan:
 
 
 def _follow(services: Services, event_ids: Sequence[str], timeout_s: float) -> list[Ended]:
-    with _bar() as bar:
-        task = bar.add_task("working", total=len(event_ids))
+    with bar() as shown:
+        task = shown.add_task("working", total=len(event_ids))
         return repairing.follow(
             services,
             event_ids,
             timeout_s=timeout_s,
-            tell=lambda done, total: bar.update(task, completed=done, total=total),
+            tell=lambda done, total: shown.update(task, completed=done, total=total),
         )
 
 
@@ -192,7 +190,8 @@ def _say_ended(what: str, done: Plan, ended: Sequence[Ended], as_json: bool) -> 
         say_json({what: done.ids, "refused": done.refused, "ended": ended,
                   "tally": repairing.tally(ended)})  # fmt: skip
         return
-    click.echo(f"{len(done.ids)} {what}")
+    known = done.ids or done.refused
+    click.echo(f"{len(done.ids)} {what}" if known else f"no event matches: nothing is {what}")
     _say_refused(done)
     for state, count in repairing.tally(ended).items():
         click.echo(f"  {count} {'not ended yet' if state == 'pending' else state}")
@@ -214,12 +213,12 @@ def backfill(since: datetime | None, until: datetime | None, dry_run: bool, as_j
     """
     with asking_stripe() as services:
         now = services.clock()
-        with _bar() as bar:
-            task = bar.add_task("events looked at", total=None)
+        with bar() as shown:
+            task = shown.add_task("events looked at", total=None)
 
             def told(looked_at: int, missing: int) -> None:
                 what = f"events looked at, {missing} missing"
-                bar.update(task, completed=looked_at, description=what)
+                shown.update(task, completed=looked_at, description=what)
 
             if since is None and until is None and not dry_run:
                 report = audit.run(services, now.date(), again=True, tell=told)
@@ -241,10 +240,3 @@ def backfill(since: datetime | None, until: datetime | None, dry_run: bool, as_j
         if found.get("error"):
             click.echo(wrapped(str(found["error"])))
     sys.exit(state not in ("done", "elsewhere"))
-
-
-def _bar() -> Progress:
-    """A bar for a person; silent where nobody looks."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)

@@ -17,7 +17,7 @@ from backoffice.commands.operator import (
     paging,
     refused,
     say_json,
-    tell,
+    tell_of,
 )
 from reconcile.operating import explaining, story
 from reconcile.policy.values import Refuse
@@ -58,11 +58,7 @@ def show(finding: Finding) -> tuple[str, str]:
 @as_json_option
 def show_finding(finding_id: int, as_json: bool) -> None:
     """Tell the story of one finding, and what to do."""
-    with looking() as services:
-        found = story.of_finding(services, finding_id)
-    if found is None:
-        raise click.ClickException(f"there is no finding {finding_id}")
-    say_json(found) if as_json else tell(found)
+    tell_of("finding", finding_id, story.of_finding, as_json)
 
 
 @findings.command("confirm-zero")

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backoffice.commands.explain import need, read_settings
 from backoffice.commands.operator import columns, wrapped
+from backoffice.commands.progress import bar
 from reconcile import log
 from reconcile.adjustments.money import written
 from reconcile.nights import nightly
@@ -37,14 +36,14 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
     services = open_services(settings, SharedBudget(settings))
     when = (night or datetime.now(UTC)).date()
     try:
-        with _bar() as bar:
-            task = bar.add_task("starting", total=None)
+        with bar() as shown:
+            task = shown.add_task("starting", total=None)
             report = nightly.run(
                 services,
                 when,
                 writes=write,
                 again=again,
-                tell=lambda at: bar.update(
+                tell=lambda at: shown.update(
                     task, description=at.phase, completed=at.done, total=at.total
                 ),
             )
@@ -55,13 +54,6 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
     else:
         _show(report)
     sys.exit(report.state not in ENDED_WELL or report.failed > 0)
-
-
-def _bar() -> Progress:
-    """A bar for a person; where nobody looks, the log's own lines tell how far it is."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
 
 
 def _show(report: Report) -> None:

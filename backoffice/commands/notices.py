@@ -12,8 +12,7 @@ from backoffice.commands.operator import (
     page,
     paging,
     place_of,
-    say_json,
-    tell,
+    tell_of,
 )
 from reconcile.operating import story
 from reconcile.policy.notices import NOTICES
@@ -66,8 +65,4 @@ def _ended(notice: Notice) -> str:
 @as_json_option
 def show_notice(notice_id: str, as_json: bool) -> None:
     """Tell what became of one notice, and how to send it again."""
-    with looking() as services:
-        found = story.of_notice(services, notice_id)
-    if found is None:
-        raise click.ClickException(f"there is no notice {notice_id}")
-    say_json(found) if as_json else tell(found)
+    tell_of("notice", notice_id, story.of_notice, as_json)

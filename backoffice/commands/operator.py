@@ -5,6 +5,7 @@ Two lines a row, ids whole and first, so that they can be copied at 80 columns; 
 
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from reconcile.budget import Unbudgeted
 from reconcile.operating.story import Story
 from reconcile.policy.values import Refuse
 from reconcile.services import Services, build_services, open_services
+from reconcile.settings import Settings
 from reconcile.store.look import Filters, Place
 
 WIDTH = 80
@@ -29,6 +31,7 @@ MOST_LIMIT = 1000
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 F = TypeVar("F", bound=Callable[..., Any])
+Key = TypeVar("Key", str, int)
 
 
 class Moment(click.ParamType[datetime]):
@@ -135,12 +138,19 @@ def asking_stripe() -> Iterator[Services]:
 
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
-    log.configure(settings)
+    log.configure(_quiet_at_a_terminal(settings))
     services = open_services(settings, SharedBudget(settings))
     try:
         yield services
     finally:
         services.close()
+
+
+def _quiet_at_a_terminal(settings: Settings) -> Settings:
+    """The answer says what happened: lines for machines stay for cron, files and whoever asks."""
+    if sys.stderr.isatty() and "log_level" not in settings.model_fields_set:
+        return settings.model_copy(update={"log_level": "warning"})
+    return settings
 
 
 def place_of(cursor: str | None) -> Place | None:
@@ -239,6 +249,17 @@ def columns(rows: Sequence[Sequence[object]], indent: str = "") -> Iterator[str]
 def clock(at: datetime | None) -> str:
     """Return `2026-11-22 06:12:01Z`: UTC, and says so; `--since` takes it as it is."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else "-"
+
+
+def tell_of(
+    noun: str, row_id: Key, find: Callable[[Services, Key], Story | None], as_json: bool
+) -> None:
+    """Print the story of one row; for one that is not there fail in a sentence."""
+    with looking() as services:
+        found = find(services, row_id)
+    if found is None:
+        raise click.ClickException(f"there is no {noun} {row_id}")
+    say_json(found) if as_json else tell(found)
 
 
 def tell(story: Story) -> None:

@@ -16,7 +16,7 @@ from backoffice.commands.operator import (
     paging,
     refused,
     say_json,
-    tell,
+    tell_of,
     wrapped,
 )
 from reconcile.operating import story
@@ -79,11 +79,7 @@ def _state(review: Review) -> str:
 @as_json_option
 def show_review(review_id: int, as_json: bool) -> None:
     """Tell the story of one review."""
-    with looking() as services:
-        found = story.of_review(services, review_id)
-    if found is None:
-        raise click.ClickException(f"there is no review {review_id}")
-    say_json(found) if as_json else tell(found)
+    tell_of("review", review_id, story.of_review, as_json)
 
 
 @reviews.command()
