@@ -19,6 +19,7 @@ from tests.policy.factories import organization
 def test_the_account_manager_is_told(
     days_left: int | None, kind: FindingKind, says: str, problem: str | None
 ) -> None:
+    """A6."""
     end = ContractEnd(on="2027-04-01", days_left=days_left)
     verdict = reconcile_organization(organization(contract_end=end, counts_problem=problem))
     (seen,) = [o for o in verdict.observations if o.kind in {kind}]

@@ -18,6 +18,7 @@ from reconcile.nights import checks
 from reconcile.policy.proration import PriceModel, Tier, TiersMode
 from reconcile.policy.seat_change import Wanted
 from reconcile.policy.values import Refuse
+from reconcile.stripe_api import StripeApi
 from tests.support.shop import Shop, create_price, with_catalog
 
 ADA = Actor("token:tok_1", "tok_1")
@@ -163,6 +164,27 @@ def test_a_percentage_off_is_in_the_preview_and_no_difference_to_the_model(shop:
     assert "New plan total: USD 50.00/month (+USD 20.00/month), before discounts." in seen.words
     assert buyer.buy(4).total_minor == -375
     assert buyer.renewal()["total"] == 4 * 750 - 375
+
+
+def test_a_discount_of_the_customer_is_named_where_stripe_lists_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription without one of its own inherits the customer's: only the preview shows it."""
+    shop = priced(shop, "usd", PriceModel(unit_minor=1000))
+    Buyer(shop, 3)
+    call = StripeApi._call
+
+    def with_the_customers(self: StripeApi, method: str, path: str, *args: Any, **more: Any) -> Any:
+        raw, answer = call(self, method, path, *args, **more)
+        inherited = {"discounts": ["di_of_the_customer"]} if "create_preview" in path else {}
+        return {**raw, **inherited}, answer
+
+    monkeypatch.setattr(StripeApi, "_call", with_the_customers)
+    wanted = Wanted(quantities={"member": 4})
+    seen = seat_change.preview(shop.services, "org_1", wanted, actor=ADA)
+    assert isinstance(seen, Preview)
+    assert seen.quote.discounted
+    assert ", before discounts." in seen.quote.words
 
 
 def test_an_amount_off_for_some_months(shop: Shop) -> None:
