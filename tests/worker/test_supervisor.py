@@ -141,7 +141,7 @@ def test_a_worker_that_keeps_failing_is_not_started_in_a_tight_loop(
     start: Start, tmp_path: Path
 ) -> None:
     start("os._exit(3)")
-    eventually(lambda: len(children(tmp_path)) == 5)
-    began = [at for _, at in births(tmp_path)]
+    eventually(lambda: len(children(tmp_path)) >= 5)
+    began = [at for _, at in births(tmp_path)[:5]]
     pauses = [later - sooner for sooner, later in pairwise(began)]
     assert all(pause >= 0.1 * 2**n for n, pause in enumerate(pauses)), pauses
