@@ -7,7 +7,7 @@ import click
 import orjson
 
 from backoffice.commands.explain import need, read_settings
-from backoffice.commands.operator import columns, wrapped
+from backoffice.commands.operator import columns, quiet_at_a_terminal, wrapped
 from backoffice.commands.progress import bar
 from reconcile import log
 from reconcile.adjustments.money import written
@@ -32,7 +32,7 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
     """
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
-    log.configure(settings)
+    log.configure(quiet_at_a_terminal(settings))
     services = open_services(settings, SharedBudget(settings))
     when = (night or datetime.now(UTC)).date()
     try:
@@ -76,7 +76,7 @@ def _counts(report: Report) -> list[tuple[str, object]]:
         ("subscriptions", report.subscriptions),
         ("differing", report.differences),
         *((f"  {what}", count) for what, count in report.differing.items()),
-        ("settled", report.settled),
+        ("settled" if report.writes else "would be settled", report.settled),
         ("postponed", report.postponed),
         ("failed", report.failed),
         ("findings opened", report.findings_opened),

@@ -138,7 +138,7 @@ def asking_stripe() -> Iterator[Services]:
 
     settings = read_settings()
     need(settings, "database_url", "redis_url", "stripe_api_key")
-    log.configure(_quiet_at_a_terminal(settings))
+    log.configure(quiet_at_a_terminal(settings))
     services = open_services(settings, SharedBudget(settings))
     try:
         yield services
@@ -146,7 +146,7 @@ def asking_stripe() -> Iterator[Services]:
         services.close()
 
 
-def _quiet_at_a_terminal(settings: Settings) -> Settings:
+def quiet_at_a_terminal(settings: Settings) -> Settings:
     """The answer says what happened: lines for machines stay for cron, files and whoever asks."""
     if sys.stderr.isatty() and "log_level" not in settings.model_fields_set:
         return settings.model_copy(update={"log_level": "warning"})

@@ -106,7 +106,8 @@ def _say(each: Explained) -> None:
         click.echo(wrapped(f"{urgent}finding {finding['kind']}: {finding['line']}"))
     for line in _would(each.would):
         click.echo(wrapped(line))
-    click.echo("    nothing was written" + (": --apply does it" if "write" in each.would else ""))
+    how = ": trueup pause list, --apply waits too" if inputs.get("paused") else ": --apply does it"
+    click.echo("    nothing was written" + (how if "write" in each.would else ""))
 
 
 def _table(seats: list[Mapping[str, Any]]) -> list[list[str]]:

@@ -105,7 +105,8 @@ def list_tokens(as_json: bool) -> None:
 @click.argument("token_id")
 @click.option("--because", required=True, help="Why, for the audit trail.")
 @click.option("--by", default=getpass.getuser, show_default="you", help="Who revokes it.")
-def revoke(token_id: str, because: str, by: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")
+def revoke(token_id: str, because: str, by: str, as_json: bool) -> None:
     """Revoke a token: from the next request on it opens nothing."""
     at = datetime.now(UTC)
     actor = Actor(f"cli:{by}", because=because)
@@ -121,7 +122,7 @@ def revoke(token_id: str, because: str, by: str) -> None:
             organization_id=revoked.organization_id,
             after=_plain(revoked, at),
         )
-    click.echo(f"{token_id} is revoked")
+    click.echo(orjson.dumps(_plain(revoked, at)) if as_json else f"{token_id} is revoked")
 
 
 @contextmanager

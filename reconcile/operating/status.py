@@ -351,6 +351,8 @@ def _ran(run: Run | None, now: datetime) -> str:
     ended = _ago(now, run.finished_at or run.started_at)
     dry = "" if run.writes else ", dry run"
     told = {name: run.report[name] for name in _TOLD if name in run.report}
+    if not run.writes and "settled" in told:
+        told["would be settled"] = told.pop("settled")
     return f"{run.state} {ended}, night {run.night}{dry}" + (f": {_counted(told)}" if told else "")
 
 

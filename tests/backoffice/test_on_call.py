@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -133,6 +134,21 @@ def test_requeue_counts_first_then_does_it_and_follows(run: Run, services: Servi
     assert (entry.actor, entry.because) == ("cli:kim", "the item is back")
 
 
+def test_a_mistyped_fingerprint_is_no_success(run: Run, services: Services) -> None:
+    fine = dead(services, work_key="sub:sub_1", kind="thin")
+    mistyped = (
+        "events",
+        "requeue",
+        "--fingerprint",
+        "Boom@work.settel",
+        "--because",
+        "a rehearsal",
+    )
+    for words in (mistyped, (*mistyped, "--yes")):
+        assert "no event matches" in run(*words).stdout
+    assert rows(services)[fine].state == "dead"
+
+
 def test_requeue_says_with_its_exit_code_that_one_died_again(
     run: Run, services: Services, logs: list[Any]
 ) -> None:
@@ -250,7 +266,9 @@ def test_pausing_and_resuming(run: Run, services: Services) -> None:
     again = run("pause", "writes", "--because", "again")
     assert again.exit_code == 1
     assert "paused already" in again.stderr
-    assert "0 held events" in run("resume", "writes", "--because", "mended").stdout
+    _, _, typed = run("pause", "list").stdout.partition("next: trueup ")
+    assert f"do: trueup {typed.strip()}" in status.stdout, "the same way out everywhere"
+    assert "0 held events" in run(*shlex.split(typed)).stdout, "and it can be typed as it stands"
     assert "nothing is paused" in run("pause", "list").stdout
 
 

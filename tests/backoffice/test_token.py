@@ -79,7 +79,8 @@ def test_a_revoked_token_opens_nothing_and_both_are_in_the_audit_trail(
         revoked, created = audit.page(session, subject=token_id)
     assert (created.action, revoked.action) == ("token.created", "token.revoked")
     assert (revoked.actor, revoked.because) == ("cli:kim", "it leaked")
-    again = run("revoke", token_id, "--because", "it leaked")
+    again = run("revoke", token_id, "--because", "it leaked", "--json")
+    assert again.stdout == "", "what is JSON is JSON alone"
     assert again.exit_code == 1
     assert "Error: there is no token" in again.output
 

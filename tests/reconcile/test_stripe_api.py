@@ -62,6 +62,7 @@ def test_the_errors_of_a_write(
     with pytest.raises(expected) as caught:
         api.update_subscription(sub, update, adjustment_id="adj_1", idempotency_key="k")
     assert type(caught.value) is expected
+    assert "let us know" not in str(caught.value), "the SDK's makers are of no help at night"
 
 
 def test_a_replayed_server_error_is_told_from_a_fresh_one(
