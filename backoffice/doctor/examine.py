@@ -58,6 +58,7 @@ def _stripe(settings: Settings, catalog: Catalog | None, public_url: str | None)
     yield from gather(
         "webhook endpoint", _NETWORK, lambda: setup.endpoint_found(api, public_url), ()
     )
+    yield from gather("webhook endpoint", _NETWORK, lambda: setup.deliveries_found(api), ())
     if catalog:
         yield from gather("prices", _NETWORK, lambda: setup.prices_found(api, catalog), ())
     yield from gather("customer portal", _NETWORK, lambda: setup.portal_found(api), ())

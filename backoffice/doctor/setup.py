@@ -1,5 +1,6 @@
 """How the Stripe account is set up: webhook endpoint, prices of the catalog, customer portal."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from reconcile.settings import STRIPE_API_VERSION
 from reconcile.stripe_api import StripeApi
 
 PATH = "/webhooks/stripe"
+DELIVERIES_OVER_S = 3600
+ON_ITS_WAY_S = 60
+MOST_UNDELIVERED = 100
 
 
 def endpoint_found(api: StripeApi, public_url: str | None) -> Iterator[Found]:
@@ -57,6 +61,33 @@ def _endpoint(endpoint: Any) -> Iterator[Found]:
         seen = f"{version or 'the account default'}, not {STRIPE_API_VERSION}"
         do = "works, at one more call an event; make the endpoint anew with this version"
         yield warn(area, "API version", seen, do)
+
+
+def deliveries_found(api: StripeApi) -> Iterator[Found]:
+    """Whether Stripe could deliver what it made in the last hour; only Stripe knows of the rest.
+
+    `delivery_success`: https://docs.stripe.com/api/events/list
+    """
+    now = int(time.time())
+    # What is younger may still be on its way.
+    created = {"gte": now - DELIVERIES_OVER_S, "lte": now - ON_ITS_WAY_S}
+    area, check = "webhook endpoint", "deliveries"
+    try:
+        page = api.read(
+            "/v1/events", types=list(NEEDED_TYPES), delivery_success=False, created=created,
+            limit=MOST_UNDELIVERED,
+        )  # fmt: skip
+    except StripeKeyRefused:
+        return  # the rights say so already
+    if not page["data"]:
+        yield ok(area, check, "nothing of the last hour failed")
+        return
+    more = "or more " if page["has_more"] else ""
+    do = (
+        "see at Stripe, Developers, Webhooks, what was answered: 400 is a secret that is not in "
+        "TRUEUP_WEBHOOK_SECRETS; once mended, trueup events backfill"
+    )
+    yield warn(area, check, f"{len(page['data'])} {more}of the last hour failed", do)
 
 
 def prices_found(api: StripeApi, catalog: Catalog) -> Iterator[Found]:

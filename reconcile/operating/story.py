@@ -95,7 +95,7 @@ def of_adjustment(services: Services, adjustment_id: str) -> Story | None:
     }
     doing: tuple[str, ...] = ()
     if found.state == "pending":
-        doing = (f"trueup adjustments resume {found.id}",)
+        doing = (f'trueup adjustments resume {found.id} --because "..."',)
     elif found.state == "failed":
         doing = (f"trueup reconcile {found.subscription_id} --explain",)
     return Story(id=found.id, about=about, steps=_in_order(steps), next=doing)

@@ -1,6 +1,7 @@
 """The doctor against a real sandbox, database and queue: each ailment is named with its cure."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_the_needed_events_are_those_that_make_work(event_type: str, settings: S
     }
     row = read_event(json.dumps(event).encode(), Ours.of(settings), source="webhook")
     assert row.state == "pending", row.reason
+
+
+def test_events_that_stripe_could_not_deliver_are_told(healthy: Settings, sandbox: Sandbox) -> None:
+    """The receiver refuses and stores nothing: only Stripe can tell of them."""
+    sandbox.control("/webhook_faults", {"kind": "drop", "type": "customer.updated"})
+    sandbox.control("/clock", {"now": int(time.time()) - 600})
+    customer = sandbox.post("/v1/customers")["id"]
+    sandbox.post(f"/v1/customers/{customer}", {"description": "renamed"})
+    sandbox.control("/clock", {"real": True})
+    found = unwell(healthy)["webhook endpoint", "deliveries"]
+    assert found.health is Health.WARN
+    assert found.seen.startswith("1 of the last hour")
+    assert "trueup events backfill" in found.do
 
 
 def test_prices_are_held_against_the_catalog(healthy: Settings, sandbox: Sandbox) -> None:

@@ -125,6 +125,7 @@ def test_requeue_counts_first_then_does_it_and_follows(run: Run, services: Servi
     assert rows(services)[fine].state == "dead"
 
     assert run(*boom, "--yes").exit_code == 2, "it does not say why"
+    assert "no event matches" in run(*boom[:-1], "Boom@work.setle").stdout, "mistyped"
     with working(services):
         done = run(*boom, "--yes", "--because", "the item is back")
     assert done.exit_code == 0, done.output
@@ -132,21 +133,6 @@ def test_requeue_counts_first_then_does_it_and_follows(run: Run, services: Servi
     assert "1 done" in done.stdout
     (entry,) = audited(services, "event.requeued")
     assert (entry.actor, entry.because) == ("cli:kim", "the item is back")
-
-
-def test_a_mistyped_fingerprint_is_no_success(run: Run, services: Services) -> None:
-    fine = dead(services, work_key="sub:sub_1", kind="thin")
-    mistyped = (
-        "events",
-        "requeue",
-        "--fingerprint",
-        "Boom@work.settel",
-        "--because",
-        "a rehearsal",
-    )
-    for words in (mistyped, (*mistyped, "--yes")):
-        assert "no event matches" in run(*words).stdout
-    assert rows(services)[fine].state == "dead"
 
 
 def test_requeue_says_with_its_exit_code_that_one_died_again(
