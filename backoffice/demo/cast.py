@@ -111,7 +111,7 @@ def enters(stage: Stage, company: Company, *person_ids: str) -> None:
 def is_refused(stage: Stage, what: str, answer: Answer, code: str) -> None:
     """It is refused with this code; the audience hears why, and the ways out."""
     stage.expect(what, answer.code, code)
-    stage.say(f'"{answer.said}" {answer.ways_out}')
+    stage.say(f'"{answer.said}": {answer.ways_out}')
 
 
 def allow_auto_add(stage: Stage, company: Company, seat_type: str, ceiling: int) -> None:

@@ -66,7 +66,7 @@ def _seats(stage: Stage) -> Table:
     table = Table(title="Seats", title_justify="left")
     for heading in ("organization", "seat type"):
         table.add_column(heading)
-    for heading in ("active", "in Stripe"):
+    for heading in ("active", "bought"):
         table.add_column(heading, justify="right")
     table.add_column("last adjustment and its invoice lines")
     for company in COMPANIES:

@@ -1,5 +1,6 @@
 """The stage: every process of the service, the people around it, and the audience's console."""
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,16 @@ class Stage:
 
     def say(self, line: str) -> None:
         """Tell what happens."""
-        self.console.print(f"         {line}", highlight=False)
+        margin = " " * 9
+        told = textwrap.fill(
+            line,
+            self.console.width,
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        self.console.print(told, highlight=False)
 
     def expect(self, what: str, found: object, wanted: object) -> None:
         """Note whether it is as it should be; the story goes on, the demo fails at the end."""
