@@ -97,7 +97,7 @@ def test_pausing_shows_and_resuming_lets_go(api: Client, shop: Shop, services: S
     assert (pause["scope"], pause["value"], pause["held"]) == ("organization", "org_1", 1)
     shown = part(api.get("/status").ok(), "PAUSED")
     assert not shown["well"]
-    assert shown["do"] == ["trueup resume organization org_1"]
+    assert shown["do"] == ['trueup resume organization org_1 --because "..."']
     (job,) = api.get("/jobs").ok()["data"]
     assert job["state"] == "held"
     ended = api.post("/pauses/resume", scope="organization", value="org_1", because="done").ok()
