@@ -108,7 +108,7 @@ def test_up_runs_everything_and_leaves_nothing(home: Path) -> None:
         requests.post(f"{sandbox}/v1/customers", auth=("sk_test_1", ""), timeout=10)
         events = requests.get(f"{sandbox}/v1/events", auth=("sk_test_1", ""), timeout=10).json()
         assert "customer.created" in {one["type"] for one in events["data"]}
-        wait_until(lambda: "200" in _deliveries(sandbox), 10)
+        wait_until(lambda: "200" in _deliveries(sandbox))
 
         # A part that dies is started again.
         psutil.Process(parts["relay"]).kill()
