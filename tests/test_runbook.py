@@ -193,7 +193,8 @@ def test_every_command_of_the_page_runs(patient: Patient) -> None:
 def test_from_the_alerts_name_to_a_repaired_dead_letter(patient: Patient) -> None:
     """Someone who never saw the code: the section's commands in its order, ids read off them."""
     steps = commands(section("TrueupDeadLetters"))
-    status, listing, show, count, requeue, discard = steps
+    status, listing, show, count, requeue, discard, doctor = steps
+    assert doctor == "trueup doctor", "whether Stripe is back"
     seen = patient.run(status)
     assert seen.exit_code == 1
     assert FINGERPRINT in seen.output, "the screen names the mistake"
