@@ -35,6 +35,8 @@ _TOLD = {FindingKind.PAYMENT_DECLINED, FindingKind.PAST_DUE, FindingKind.STRIPE_
 _DIFFERENCE_TOLD = _TOLD | {
     FindingKind.CONTRACT_DRIFT,
     FindingKind.COLLECTION_PAUSED,
+    FindingKind.COUNTS_SUDDENLY_ZERO,
+    FindingKind.COUNTS_UNREADABLE,
     FindingKind.ITEM_MISSING,
     FindingKind.SCHEDULE_BLOCKS_CHANGE,
 }

@@ -128,6 +128,15 @@ def test_quantities_that_do_not_agree(shop: Shop, sub: str) -> None:
     assert not found(shop, "agree").ok
 
 
+def test_quantities_that_wait_for_a_count_to_be_believed(shop: Shop, sub: str) -> None:
+    """All members are suddenly gone: nothing is concluded from it, and a person was told."""
+    shop.activate("org_1", "member", 0)
+    shop.edit(sub, "member", 9)
+    shop.settle(sub)
+    assert "counts_suddenly_zero" in shop.findings(sub)
+    assert found(shop, "quantities").ok
+
+
 def test_an_event_that_waits(shop: Shop, sub: str) -> None:
     with shop.services.sessions.begin() as session:
         inbox.add_request(
