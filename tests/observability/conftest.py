@@ -66,7 +66,7 @@ class Installation:
     def metrics(self, name: str) -> str:
         """What the process tells; empty while nobody answers."""
         try:
-            return requests.get(parts.url(self.ports[name]) + "/metrics", timeout=5).text
+            return requests.get(parts.url(self.ports[name]) + "/metrics", timeout=30).text
         except requests.ConnectionError:
             return ""
 

@@ -165,7 +165,7 @@ def test_processes_that_share_a_directory_are_added_up(workshop: Workshop, tmp_p
     assert {pid for _, _, pid in workshop.entries()}
 
     def done() -> float:
-        page = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=5).text
+        page = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text
         found = re.findall(
             r'^trueup_worked_off_total\{ended="done",scope="sub"\} (\S+)$', page, re.M
         )

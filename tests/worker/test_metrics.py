@@ -13,7 +13,7 @@ from tests.support.workshop import Workshop, eventually
 def told(port: int) -> str:
     """What the process at the port tells; empty while nobody answers."""
     try:
-        return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+        return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     except requests.ConnectionError:
         return ""
 
