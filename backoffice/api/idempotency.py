@@ -2,7 +2,8 @@
 
 Kept is an answer that says what was done (2xx) or what was tried with a card and failed (402). A
 refusal did nothing: it depends on a state that passes (a pause, a full pool, a change in flight),
-so the key is let go and the same request runs again. 202 and 5xx say "not yet".
+so the same request runs again. 202 and 5xx say "not yet". Another request under the key is refused,
+whatever became of the first.
 
 Around the views, the same for all of them. The key is claimed before the view runs and the answer
 kept after it, each in a transaction of its own. A process that dies in between leaves a claim that
@@ -76,7 +77,8 @@ class Idempotency:
         done = 200 <= status < 300 and status != HTTPStatus.ACCEPTED
         with self._services.sessions.begin() as session:
             if not (done or tried):
-                store.release(session, *names, locked_until=claim.locked_until)
+                at = self._services.clock()
+                store.release(session, *names, locked_until=claim.locked_until, at=at)
                 return
             store.settle(
                 session,

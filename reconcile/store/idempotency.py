@@ -66,7 +66,7 @@ def claim(  # noqa: PLR0913 - one row, all by name
     row = session.execute(select(idempotency_keys).where(*_this(token_id, key))).mappings()
     found = row.one_or_none()
     if found is None:
-        # Released between the two statements. Whoever comes again in a moment will have it.
+        # Pruned between the two statements. Whoever comes again in a moment will have it.
         return Kept(**_NOTHING_YET, request_digest=request_digest, locked_until=locked_until)
     return Kept(**{name: found[name] for name in Kept.__slots__})
 
@@ -89,14 +89,18 @@ def settle(  # noqa: PLR0913 - one row, all by name
     )
 
 
-def release(session: Session, token_id: str, key: str, *, locked_until: datetime) -> None:
-    """Forget a claim whose answer is not to be kept: the same request may run again."""
+def release(
+    session: Session, token_id: str, key: str, *, locked_until: datetime, at: datetime
+) -> None:
+    """Let go of a claim whose answer is not to be kept: the same request, and no other, may run."""
     session.execute(
-        delete(idempotency_keys).where(
+        update(idempotency_keys)
+        .where(
             *_this(token_id, key),
             idempotency_keys.c.locked_until == locked_until,
             idempotency_keys.c.state == "running",
         )
+        .values(locked_until=at)
     )
 
 

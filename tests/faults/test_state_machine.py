@@ -20,7 +20,7 @@ A_LIFE_S = 60
 
 # So many steps that most lives of the product come to what it is about, and so many lives that
 # what is broken on purpose is found (the floor, a permit, a double charge, a review's clock).
-PRODUCTS = [(Agency, 2, 25), (Commerce, 2, 25), (Workspace, 2, 20)]
+PRODUCTS = [(Agency, 3, 25), (Commerce, 4, 25), (Workspace, 2, 20)]
 
 
 @pytest.mark.timeout(120 + LIVES * A_LIFE_S)

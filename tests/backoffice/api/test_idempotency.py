@@ -51,6 +51,10 @@ def test_a_refusal_is_not_kept_once_its_reason_has_passed(api: Client, shop: Sho
     for _ in range(2):
         full = api.post(path, key="k1").problem(409, "no_free_seat")
         assert "Idempotency-Replayed" not in full.headers
+    # Not said again, but still the key of this request alone.
+    api.post("/organizations", NEW | {"id": "org_2"}, key="k1").problem(
+        409, "idempotency_key_reused"
+    )
     api.post("/organizations/org_1/members/member_voice_active_0/remove").ok()
     done = api.post(path, key="k1").ok(200)
     again = api.post(path, key="k1").ok(200)
