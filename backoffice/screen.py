@@ -8,7 +8,8 @@ from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconcile.operating import status
-from reconcile.operating.status import Part, QueueSeen, Status
+from reconcile.operating.screen import Part
+from reconcile.operating.status import QueueSeen, Status
 from reconcile.services import Services
 from reconcile.settings import Settings
 from worker.budget import SharedBudget

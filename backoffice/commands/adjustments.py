@@ -91,6 +91,7 @@ def resume(adjustment_id: str, by: str, because: str, as_json: bool) -> None:
     if as_json:
         say_json({"adjustment": after, "request": ended})
     else:
-        click.echo(f"{after.id}  {after.state}")
+        before_now = "" if before.state == "pending" else " before; nothing was done to it now"
+        click.echo(f"{after.id}  {after.state}{before_now}")
         click.echo(f"    {after.outcome or ended.line}")
     sys.exit(after.state == "pending")

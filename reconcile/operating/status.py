@@ -4,31 +4,31 @@ The database is asked here; what only the queue's server and the receiver know c
 from whoever asks (`backoffice`). Either may be away: the screen says so and shows the rest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from reconcile.nights import audit, nightly, prune
+from reconcile.operating.screen import Part, ago, counted, span
+from reconcile.operating.status_nights import night_parts
 from reconcile.policy.values import FindingKind
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import gauges, look, pauses, standing
 from reconcile.store.gauges import Gauges
 from reconcile.store.look import Filters
-from reconcile.store.runs import Run
 
 # An adjustment is called and recorded in seconds; one that takes longer is worth a look.
 LONG_IN_FLIGHT = timedelta(minutes=10)
 # A row is hinted within a poll of the relay; this long, none is at work.
 RELAY_LATE = timedelta(seconds=15)
-# A night's task is begun at its hour; later than this it did not happen.
-NIGHT_LATE = timedelta(hours=6)
-# Stripe keeps its events for 30 days: long before, somebody has to know.
-AUDIT_OLD = timedelta(days=3)
+# What says more about a mistake than one of its events does. When the cause is gone, one command
+# tries all of it again, and finds out what became of adjustments in flight.
+_CURES = dict.fromkeys(("StripeKeyRefused", "StripeUnavailable", "OutcomeUnknown"), "trueup doctor")
+CATCH_UP = 'trueup catch-up --because "..."'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +42,6 @@ class QueueSeen:
     schedules: int
     budget_left: int
     budget_per_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One thing: whether it is well, a line, and what to do next. `facts` are its figures."""
-
-    name: str
-    well: bool
-    line: str
-    do: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +76,7 @@ def look_around(services: Services, queue: QueueSeen | str, receiver: Part | Non
             _adjustments(figures),
             _findings(session, figures),
             *_alive(queue),
-            *_nights(session, services, now),
+            *night_parts(session, services, now),
         ]
     return Status(at=now, parts=tuple(parts))
 
@@ -153,7 +142,7 @@ def _queue(queue: QueueSeen | str) -> Iterator[Part]:
 
 def _receiver(session: Session, now: datetime) -> Part:
     last = standing.last_delivery(session)
-    told = f"Stripe last delivered {_ago(now, last)}" if last else "Stripe never delivered anything"
+    told = f"Stripe last delivered {ago(now, last)}" if last else "Stripe never delivered anything"
     return Part(name="receiver", well=True, line=told, facts={"last_delivery": last})
 
 
@@ -169,7 +158,7 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
         else "none is alive"
     )
     if late:
-        line += f"; something is due since {_ago(now, since)} and was not hinted"
+        line += f"; something is due since {ago(now, since)} and was not hinted"
     well = not late and alive != 0
     return Part(
         name="relay",
@@ -187,7 +176,7 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
     late = age_s is not None and age_s > settings.ready_max_event_age_s
     line = f"{found.unfinished} unfinished"
     if oldest is not None:
-        line += f", the oldest due {oldest.id}, received {_ago(now, oldest.received_at)}"
+        line += f", the oldest due {oldest.id}, received {ago(now, oldest.received_at)}"
     yield Part(
         name="inbox",
         well=not late,
@@ -204,9 +193,10 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
     yield Part(
         name="retrying",
         well=not failing,
-        line=_counted(found.failing) or "nothing",
-        do=tuple(
-            f"trueup events list --state pending --fingerprint {quote(each.fingerprint)}"
+        line=counted(found.failing) or "nothing",
+        do=_each_once(
+            _CURES.get(_kind(each), "")
+            or f"trueup events list --state pending --fingerprint {quote(each.fingerprint)}"
             for each in groups[:3]
         ),
         facts={"by_class": dict(found.failing), "groups": _groups(groups)},
@@ -229,13 +219,23 @@ def _dead(session: Session) -> Part:
         name="dead letters",
         well=not groups,
         line=told or "none",
-        do=tuple(
-            f"trueup events show {each.example_id}, remove the cause, then trueup events requeue "
-            f'--state dead --fingerprint {quote(each.fingerprint)} --because "..."'
+        do=_each_once(
+            f"{_CURES[_kind(each)]}, then {CATCH_UP}"
+            if _kind(each) in _CURES
+            else f"trueup events show {each.example_id}, remove the cause, then trueup events "
+            f'requeue --state dead --fingerprint {quote(each.fingerprint)} --because "..."'
             for each in groups[:5]
         ),
         facts={"groups": _groups(groups)},
     )
+
+
+def _kind(group: look.ErrorGroup) -> str:
+    return group.fingerprint.partition(":")[0]
+
+
+def _each_once(steps: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(steps))
 
 
 def _groups(groups: Sequence[look.ErrorGroup]) -> list[dict[str, Any]]:
@@ -257,7 +257,7 @@ def _adjustments(found: Gauges) -> Part:
     return Part(
         name="adjustments",
         well=not long,
-        line=f"{count} in flight" + (f", the oldest for {age_s:.0f} s" if count else ""),
+        line=f"{count} in flight" + (f", the oldest for {span(age_s)}" if count else ""),
         do=("trueup adjustments list --state pending",) if long else (),
         facts={"in_flight": count, "oldest_s": age_s if count else None},
     )
@@ -270,9 +270,9 @@ _LOOK_AT = {FindingKind.ROSTER_UNREADABLE.value: "trueup doctor"}
 def _findings(session: Session, figures: Gauges) -> Part:
     found = figures.findings
     urgent = standing.urgent_findings(session)
-    line = _counted(found) or "none open"
+    line = counted(found) or "none open"
     if urgent:
-        line += f"; urgent: {_counted(urgent)}"
+        line += f"; urgent: {counted(urgent)}"
     return Part(
         name="findings",
         well=not urgent,
@@ -296,90 +296,3 @@ def _alive(queue: QueueSeen | str) -> Iterator[Part]:
             do=() if alive else ("trueup schedule",),
             facts={"alive": alive},
         )
-
-
-def _nights(session: Session, services: Services, now: datetime) -> Iterator[Part]:
-    found = standing.last_runs(session)
-    settings = services.settings
-    hours = {
-        nightly.TASK: settings.nightly_at,
-        audit.TASK: settings.gap_audit_at,
-        prune.TASK: settings.gap_audit_at,
-    }
-    again = {
-        nightly.TASK: "trueup nightly",
-        audit.TASK: "trueup events backfill",
-        prune.TASK: "trueup schedule",
-    }
-    for task, hour in hours.items():
-        run = found.get(task)
-        trouble = _late(run, hour, now) or _failed(run) or _too_old(task, run, now)
-        said = _ran(run, now)
-        yield Part(
-            name=task.replace("_", " "),
-            well=trouble is None,
-            line=f"{said}; {trouble}" if trouble else said,
-            do=(again[task],) if trouble else (),
-            facts=_run_facts(run),
-        )
-
-
-def _late(run: Run | None, hour: time, now: datetime) -> str | None:
-    """A fresh installation waits for its first night: only what ran once can be late."""
-    if run is None:
-        return None
-    today = datetime.combine(now.astimezone(UTC).date(), hour, tzinfo=UTC)
-    last = today if today <= now else today - timedelta(days=1)
-    # The last night may still be on its way, the ones before it are not.
-    over = last if now - last > NIGHT_LATE else last - timedelta(days=1)
-    missed = run.night < over.date()
-    return f"the night of {over.date()} did not happen" if missed else None
-
-
-def _failed(run: Run | None) -> str | None:
-    return str(run.report.get("error") or "it failed") if run and run.state == "failed" else None
-
-
-def _too_old(task: str, run: Run | None, now: datetime) -> str | None:
-    old = task == audit.TASK and run is not None and now - run.started_at > AUDIT_OLD
-    return "Stripe forgets its events after 30 days" if old else None
-
-
-def _ran(run: Run | None, now: datetime) -> str:
-    if run is None:
-        return "has not run yet"
-    ended = _ago(now, run.finished_at or run.started_at)
-    dry = "" if run.writes else ", dry run"
-    told = {name: run.report[name] for name in _TOLD if name in run.report}
-    if not run.writes and "settled" in told:
-        told["would be settled"] = told.pop("settled")
-    return f"{run.state} {ended}, night {run.night}{dry}" + (f": {_counted(told)}" if told else "")
-
-
-_TOLD = ("subscriptions", "settled", "failed", "looked_at", "missing", "deleted", "redacted")
-
-
-def _run_facts(run: Run | None) -> dict[str, Any]:
-    if run is None:
-        return {}
-    return {
-        "state": run.state,
-        "night": run.night,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "writes": run.writes,
-    }
-
-
-def _counted(counts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{value} {name}" for name, value in sorted(counts.items()))
-
-
-def _ago(now: datetime, then: datetime | None) -> str:
-    if then is None:
-        return "never"
-    seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"

@@ -44,6 +44,12 @@ class Lag:
     most_s: float
 
 
+def first_received(session: Session) -> datetime | None:
+    """Return when the oldest event that is still kept came in."""
+    column = events.c.received_at
+    return session.scalar(select(column).order_by(column).limit(1))
+
+
 def work_keys(session: Session, filters: Filters, *, limit: int) -> tuple[WorkKey, ...]:
     """Return the work keys with something pending that matches, the first due first."""
     column = events.c

@@ -1,6 +1,7 @@
 """Every field of Stripe's that is read, filled with everything that JSON can hold."""
 
 import copy
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -58,7 +59,7 @@ PENDING: dict[str, Any] = LINE | {
     "proration": True,
     "parent": {"subscription_details": {"subscription": "sub_1", "subscription_item": "si_1"}},
 }
-WHOLE = {
+WHOLE: dict[str, tuple[Callable[[Any], object], Any]] = {
     "subscription": (shapes.parse_subscription, subscription()),
     "invoice": (shapes.parse_invoice, INVOICE),
     "line": (shapes.parse_line, LINE),

@@ -10,7 +10,8 @@ from sqlalchemy import insert
 
 from backoffice.screen import screen, see_queue, see_receiver
 from reconcile.nights import audit, nightly, prune
-from reconcile.operating.status import Part, QueueSeen, Status, look_around
+from reconcile.operating.screen import Part
+from reconcile.operating.status import QueueSeen, Status, look_around
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.tables import findings, runs
@@ -170,3 +171,24 @@ def test_the_queues_server_is_asked_for_its_workers_and_the_budget(settings: Set
 
 def test_a_receiver_that_is_not_one_is_not_ready(settings: Settings, sandbox: object) -> None:
     assert not see_receiver(settings.stripe_api_base).well
+
+
+def test_a_night_that_never_was_is_missed_once_there_was_something_to_compare(shop: Shop) -> None:
+    assert part(look_around(shop.services, IDLE), "gap audit").well
+    long_ago = shop.services.clock() - timedelta(days=3)
+    put(shop.services, state="done", due_at=None, received_at=long_ago, finished_at=long_ago)
+    gap = part(look_around(shop.services, IDLE), "gap audit")
+    assert (gap.well, gap.do) == (False, ("trueup events backfill",))
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "do"),
+    [
+        ("StripeKeyRefused:api_key_expired", 'trueup doctor, then trueup catch-up --because "..."'),
+        ("OutcomeUnknown", 'trueup doctor, then trueup catch-up --because "..."'),
+    ],
+)
+def test_an_outage_has_one_command(shop: Shop, fingerprint: str, do: str) -> None:
+    dead(shop.services, fingerprint, error_class="retry")
+    dead(shop.services, fingerprint + ":other", error_class="retry")
+    assert part(look_around(shop.services, IDLE), "dead letters").do == (do,)
