@@ -111,7 +111,7 @@ def patient(
             finding = _a_finding(session, subscription)
             review = _a_review(session)
             notice = notices.page(session, limit=1)[0].id
-        nightly.run(shop.services, datetime.now(UTC).date(), writes=False)
+        nightly.run(shop.services, datetime.now(UTC).date())
         env = dict(environment(settings)) | {f"{PREFIX}HINT_LEASE_S": "1"}
         workshop = Workshop(tmp_path, _inherited() | env, shop.services.sessions)
         workshop.trueup("relay")

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from redis import RedisError
 
 from reconcile.settings import Settings
-from worker.queues import ALIVE_S, Queue
+from worker.queues import BEAT_S, Queue
 
 
 @contextmanager
 def signs_of_life(settings: Settings, who: str) -> Iterator[None]:
-    """Show the queue's server a sign of life from a thread, until the block ends.
+    """Show the queue's server a sign of life from a thread; the block's end takes it back.
 
     While the server is away nobody sees any, and the next one is shown when it is back.
     """
@@ -22,7 +22,7 @@ def signs_of_life(settings: Settings, who: str) -> Iterator[None]:
         while not over.is_set():
             with suppress(RedisError):
                 queue.sign_of_life(who)
-            over.wait(ALIVE_S / 3)
+            over.wait(BEAT_S)
 
     showing = threading.Thread(target=show, name="signs-of-life", daemon=True)
     showing.start()
@@ -31,4 +31,6 @@ def signs_of_life(settings: Settings, who: str) -> Iterator[None]:
     finally:
         over.set()
         showing.join()
+        with suppress(RedisError):
+            queue.gone(who)
         queue.close()

@@ -31,9 +31,11 @@ WORK_OFF = "worker.jobs.work_off"
 # (LMOVE) instead of popping it off, so that the job is never only in a dying worker's memory.
 QUEUES = (NAME,)
 
-# Who is alive says so under this key, and is believed for so long.
+# Who is alive says so under this key at every beat, and is believed for a few of them: who was
+# killed is soon missed, and not counted beside the one that was started in its place.
 ALIVE = "trueup:alive"
-ALIVE_S = 30
+BEAT_S = 5.0
+ALIVE_S = 20
 MOST_ALIVE = 1000
 
 CONNECT_TIMEOUT_S = 1.0
@@ -111,14 +113,21 @@ class Queue:
 
     def sign_of_life(self, who: str) -> None:
         """Say that this process of the name is alive."""
-        key = f"{ALIVE}:{who}:{socket.gethostname()}:{os.getpid()}"
-        self._redis.set(key, 1, ex=ALIVE_S)
+        self._redis.set(_sign(who), 1, ex=ALIVE_S)
+
+    def gone(self, who: str) -> None:
+        """Take back what this process of the name said: it ends."""
+        self._redis.delete(_sign(who))
 
     def alive(self, who: str) -> int:
-        """Return how many processes of the name said so in the last half minute."""
+        """Return how many processes of the name said so in the last `ALIVE_S` and did not end."""
         found = self._redis.scan_iter(match=f"{ALIVE}:{who}:*", count=MOST_ALIVE)
         return sum(1 for _, _ in zip(found, range(MOST_ALIVE), strict=False))
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+
+def _sign(who: str) -> str:
+    return f"{ALIVE}:{who}:{socket.gethostname()}:{os.getpid()}"

@@ -8,6 +8,7 @@ keeps the queue short: what does not fit waits in the inbox, in order. Any numbe
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 
@@ -21,7 +22,7 @@ from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import build_engine, build_sessions
 from reconcile.settings import Settings
 from reconcile.store import work as store
-from worker.queues import ALIVE_S, Queue
+from worker.queues import BEAT_S, Queue
 from worker.standing import StandingCollector
 
 NAME = "relay"
@@ -84,6 +85,8 @@ class Relay:
                 pause_s = 0.0 if hinted else self._settings.relay_poll_s
             if pause_s:
                 self._stopping.wait(pause_s)
+        with suppress(RedisError):
+            self._queue.gone(NAME)
         self._queue.close()
         self._engine.dispose()
 
@@ -95,7 +98,7 @@ class Relay:
         now = time.monotonic()
         if now >= self._shows_again:
             self._queue.sign_of_life(NAME)
-            self._shows_again = now + ALIVE_S / 3
+            self._shows_again = now + BEAT_S
 
     def _tell(self, error: Exception, failures: int) -> None:
         what = "queue" if isinstance(error, RedisError) else "database"

@@ -8,7 +8,7 @@ came, so that whoever takes over after a crash goes on from there. No rule is in
 
 import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ from reconcile.errors import Paused, classify
 from reconcile.log import about
 from reconcile.nights.pages import readable, subscription_pages
 from reconcile.nights.patience import patiently
-from reconcile.nights.report import Money, Report
+from reconcile.nights.report import Money, Progress, Report, Tell
 from reconcile.nights.threads import each_in, threads
 from reconcile.policy.values import Change, PlanRules
 from reconcile.roster import RosterUnreadable, seatless_roles
@@ -57,19 +57,6 @@ _PAGES, _SETTLING = "pages:", "settling:"
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: `reading` subscriptions, whose number nobody knows before, or `settling`
-    so many of `total`."""
-
-    phase: str
-    done: int
-    total: int | None = None
-
-
-Tell = Callable[[Progress], None]
-
-
 def run(
     services: Services,
     night: date,
@@ -82,19 +69,27 @@ def run(
 
     `writes` None is the setting's; without it nothing is written to Stripe. A night that was run
     dry is done again when it may write, and any night with `again`; while all writes are paused,
-    it is dry. While another process is at it, the report so far comes back with the state
-    `elsewhere`. Raises what kept the run from finishing, with the run's row marked failed; the next
-    call goes on where it stopped.
+    it is dry. `writes` False is only a look: it leaves no row, so that it neither takes the place
+    of the night nor brings the schedule to do one. While another process is at it, the report so
+    far comes back with the state `elsewhere`. Raises what kept the run from finishing, with the
+    run's row marked failed; the next call goes on where it stopped.
     """
+    looks = writes is False
     writes = services.settings.nightly_writes if writes is None else writes
     with services.sessions() as session:
         # Everything is paused: the night only says what it would have done, and is done again.
         writes = writes and pauses.of_writes(session, None) is None
     with exclusive(services.engine, TASK) as mine:
         with services.sessions.begin() as session:
-            found = runs.begin(session, TASK, night, writes=writes)
-            if mine and _starts_over(found, writes=writes, again=again):
-                found = runs.start_over(session, found.id, writes=writes)
+            known = runs.of_night(session, TASK, night) if looks else None
+            if not looks:
+                found = runs.begin(session, TASK, night, writes=writes)
+                if mine and _starts_over(found, writes=writes, again=again):
+                    found = runs.start_over(session, found.id, writes=writes)
+            elif known is None or (mine and (again or known.state != "done")):
+                found = runs.unkept(TASK, night, at=services.clock())
+            else:
+                found = known
         report = _stored(found)
         if not mine:
             report.state = "elsewhere"
@@ -363,12 +358,14 @@ class _Night:
 
     def _advance(self, session: Session, cursor: str) -> None:
         self.cursor = cursor
-        runs.advance(session, self.run_id, cursor=cursor, report=self.report.as_json())
+        if self.run_id != runs.UNKEPT:
+            runs.advance(session, self.run_id, cursor=cursor, report=self.report.as_json())
 
     def _finish(self) -> None:
         report = self.report
-        with self.services.sessions.begin() as session:
-            runs.finish(session, self.run_id, state=report.state, report=report.as_json())
+        if self.run_id != runs.UNKEPT:
+            with self.services.sessions.begin() as session:
+                runs.finish(session, self.run_id, state=report.state, report=report.as_json())
         metrics.RUNS.labels(task=TASK, state=report.state).inc()
         metrics.RUN_SECONDS.labels(task=TASK).observe(report.seconds)
         log.info("the nightly run ended", state=report.state, error=report.error, **self._figures())

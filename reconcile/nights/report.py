@@ -1,15 +1,28 @@
-"""What a nightly run did, or would have done: plain values for a table, JSON or the run's row.
+"""What a nightly run does, did, or would have done: values for a table, JSON or the run's row.
 
 No rendering in here; amounts are in minor units of their currency, a credit is negative.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
 # A report is read by a person: it names this many, and counts the rest.
 MOST_LINES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: `reading` subscriptions, whose number nobody knows before, or `settling`
+    so many of `total`."""
+
+    phase: str
+    done: int
+    total: int | None = None
+
+
+Tell = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from sqlalchemy.orm import Session
 
 from reconcile.tables import runs
 
+# The id of a run without a row; identities of rows begin at 1.
+UNKEPT = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -38,6 +41,21 @@ def begin(session: Session, task: str, night: date, *, writes: bool) -> Run:
     )
     found = session.execute(select(runs).where(runs.c.task == task, runs.c.night == night))
     return _run(found.mappings().one())
+
+
+def of_night(session: Session, task: str, night: date) -> Run | None:
+    """Return the night's run of the task, or None."""
+    found = session.execute(select(runs).where(runs.c.task == task, runs.c.night == night))
+    row = found.mappings().one_or_none()
+    return None if row is None else _run(row)
+
+
+def unkept(task: str, night: date, *, at: datetime) -> Run:
+    """Return a run that has no row and writes nothing: somebody only looks."""
+    return Run(
+        id=UNKEPT, task=task, night=night, writes=False, state="running", cursor=None, report={},
+        started_at=at, finished_at=None,
+    )  # fmt: skip
 
 
 def start_over(session: Session, run_id: int, *, writes: bool) -> Run:

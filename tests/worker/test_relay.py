@@ -71,12 +71,16 @@ def test_two_relays_give_each_hint_once(workshop: Workshop, redis_client: redis.
     assert redis_client.llen("rq:queue:trueup") == 300
 
 
-def test_a_relay_stops_when_told(workshop: Workshop) -> None:
+def test_a_relay_stops_when_told_and_takes_its_sign_of_life_along(
+    workshop: Workshop, redis_client: redis.Redis
+) -> None:
     relay = workshop.relay()
     event_id = workshop.event("sub:quick-1", due_at=datetime.now(UTC))
     due_at = workshop.row(event_id).due_at
     eventually(lambda: workshop.row(event_id).due_at > due_at)
+    eventually(lambda: bool(redis_client.keys("trueup:alive:relay:*")))
     assert relay.stop() == 0
+    assert not redis_client.keys("trueup:alive:relay:*")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as hour
@@ -18,6 +19,7 @@ import pytest
 from sqlalchemy import func, select
 
 from bench import nightly_world as world
+from reconcile.errors import ShuttingDown
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import runs as store
@@ -259,14 +261,21 @@ def test_a_schedule_that_waits_for_stripe_ends_when_it_is_told(
 def test_a_schedule_is_alive_while_a_task_takes_its_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (alive, queues):
-        monkeypatch.setattr(module, "ALIVE_S", 1)
+    monkeypatch.setattr(queues, "ALIVE_S", 1)
+    monkeypatch.setattr(alive, "BEAT_S", 0.3)
     queue = Queue(settings)
     with signs_of_life(settings, NAME):
         eventually(lambda: queue.alive(NAME) == 1)
         time.sleep(1.5)
         assert queue.alive(NAME) == 1
-    eventually(lambda: queue.alive(NAME) == 0)
+
+
+def test_a_schedule_that_is_told_to_end_is_not_taken_for_a_living_one(settings: Settings) -> None:
+    queue = Queue(settings)
+    with suppress(ShuttingDown), signs_of_life(settings, NAME):
+        eventually(lambda: queue.alive(NAME) == 1)
+        raise ShuttingDown
+    assert queue.alive(NAME) == 0
 
 
 def test_a_queue_that_is_away_keeps_nobody_from_the_nights_work(

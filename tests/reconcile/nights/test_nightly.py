@@ -23,7 +23,7 @@ from reconcile.store.findings import Scope
 from reconcile.store.notices import DELIVER
 from reconcile.store.roster import Organization
 from reconcile.stripe_api import Page, StripeApi
-from reconcile.tables import events, members, nightly_differs, nightly_seen
+from reconcile.tables import events, members, nightly_differs, nightly_seen, runs
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.sandbox import Sandbox
 from tests.support.shop import Shop, opened_shop
@@ -104,6 +104,25 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_have_done(
     written = run(shop, writes=True)
     (moved,) = written.moved
     assert abs(moved.total_minor - would.total_minor) <= 1  # a second or two later
+
+
+def test_a_look_leaves_the_night_and_its_report_as_they_were(shop: Shop) -> None:
+    """What the schedule finds afterwards is what it would have found without it."""
+    (first,) = agreeing(shop, 1)
+    for done_before in (False, True):
+        before = rows_of_runs(shop)
+        assert bool(before) is done_before
+        shop.edit(first, "voice", 1, proration_behavior="always_invoice")
+        report = nightly.run(shop.services, NIGHT, writes=False, again=True)
+        assert (report.state, report.writes, report.would_change) == ("done", False, 1)
+        assert rows_of_runs(shop) == before
+        assert nightly.run(shop.services, NIGHT, writes=True, again=done_before).writes
+        assert shop.quantities(first) == {"voice": 2, "base": 1}
+
+
+def rows_of_runs(shop: Shop) -> list[Any]:
+    with shop.services.sessions() as session:
+        return list(session.execute(select(runs)).all())
 
 
 def test_the_same_night_is_done_once(shop: Shop, sandbox: Sandbox) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, text, update
 
 from bench import nightly_world as world
 from reconcile.nights import nightly
-from reconcile.nights.report import Report
+from reconcile.nights.report import Progress, Report
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.tables import adjustments, runs
@@ -32,6 +32,7 @@ from datetime import date
 import orjson
 from reconcile import log
 from reconcile.nights import nightly
+from reconcile.nights.report import Progress
 from reconcile.settings import Settings
 from tests.support.services import running_services
 settings = Settings()
@@ -210,10 +211,10 @@ def test_the_hosts_view_is_compared_in_the_same_way(
 
 
 def test_a_finished_nights_cursor_and_progress_are_told(services: Services) -> None:
-    seen: list[nightly.Progress] = []
+    seen: list[Progress] = []
     nightly.run(services, NIGHT, writes=False, tell=seen.append)
     assert [p.done for p in seen if p.phase == "reading"] == [100, 200, 300, 350]
-    assert seen[-1] == nightly.Progress("settling", 7, 7)
+    assert seen[-1] == Progress("settling", 7, 7)
 
 
 def test_an_old_dry_run_is_forgotten_when_the_night_may_write(services: Services) -> None:
