@@ -309,7 +309,8 @@ def _applied_line(adjustment: Adjustment, invoice: StripeInvoice | None) -> str:
     total = written(invoice.total_minor, invoice.currency)
     due = written(invoice.amount_due_minor, invoice.currency)
     kind = "credited" if invoice.total_minor < 0 else "charged"
-    return f"{adjustment.reason}; {kind} {total.removeprefix('-')} on {invoice.id}, due now {due}"
+    told = f"{kind} {total.removeprefix('-')}{invoice_check.made_of(adjustment, invoice)}"
+    return f"{adjustment.reason}; {told} on {invoice.id}, due now {due}"
 
 
 def _declined(services: Services, adjustment: Adjustment, error: CardDeclined) -> CarriedOut:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from reconcile.adjustments import invoice_check
+from reconcile.adjustments.money import written
 from reconcile.catalog import Catalog
 from reconcile.errors import OutcomeUnknown
 from reconcile.nights import checks
@@ -150,3 +151,21 @@ def test_the_peak_of_an_overage_is_kept_until_it_is_over(shop: Shop, sub: str) -
     with shop.services.sessions() as session:
         (found,) = findings.open_of(session, scope)
     assert (found.detail["peak"], found.summary) == (9, "8")
+
+
+def test_a_raise_that_costs_nothing_says_what_it_is_the_sum_of(shop: Shop) -> None:
+    """The lowering brought no credit, so the way back credits what was paid all along."""
+    sub = shop.subscribe(shop.organization(voice=5), {"voice": 5})
+    shop.settle(sub)
+    shop.edit(sub, "voice", 3, proration_behavior="none")
+    told = shop.settle(sub).line
+    (invoice,) = shop.invoices(sub, "subscription_update")
+    amounts = [line["amount"] for line in invoice["lines"]["data"]]
+    paid = written(sum(each for each in amounts if each > 0), "usd")
+    back = written(-sum(each for each in amounts if each < 0), "usd")
+    assert f"({paid} for the seats, {back} credited for unused time) on in_" in told
+    assert "\n" not in told
+
+
+def test_a_raise_that_costs_something_says_that_only(shop: Shop, sub: str) -> None:
+    assert "for the seats" not in shop.settle(sub).line
