@@ -237,6 +237,9 @@ def backfill(since: datetime | None, until: datetime | None, dry_run: bool, as_j
                    f"{found.get('missing', 0)} {what}")  # fmt: skip
         for event_id in found.get("brought_in", [])[:20]:
             click.echo(f"  {event_id}")
+        if found.get("missing") and not dry_run:
+            click.echo("the workers take them now; what becomes of them: "
+                       "trueup events list --since 10m")  # fmt: skip
         if found.get("error"):
             click.echo(wrapped(str(found["error"])))
     sys.exit(state not in ("done", "elsewhere"))

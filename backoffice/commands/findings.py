@@ -18,6 +18,7 @@ from backoffice.commands.operator import (
     refused,
     say_json,
     tell_of,
+    wrapped,
 )
 from reconcile.operating import explaining, story
 from reconcile.policy.values import Refuse
@@ -46,10 +47,13 @@ def list_findings(limit: int, cursor: str | None, as_json: bool, **given: Any) -
 def show(finding: Finding) -> tuple[str, str]:
     """Return a finding as two lines."""
     state = "open" if finding.closed_at is None else "closed"
+    whole = finding.subject.partition("/")[0]
+    whose = finding.organization_id
+    about = f"{finding.subject} of {whose}" if whose and whose != whole else finding.subject
     urgent = "  URGENT" if finding.urgent and finding.closed_at is None else ""
     return (
         f"{finding.id}  {finding.kind}  {state}  {clock(finding.opened_at)}{urgent}",
-        f"{finding.subject}: {finding.summary}",
+        f"{about}: {finding.summary}",
     )
 
 
@@ -72,10 +76,13 @@ def confirm_zero(
     """Say that a count that fell to 0 is right; the subscription is looked at again at once."""
     actor = actor_of(by, because)
     with looking() as services:
-        before = explaining.confirm_zero(services, subscription_id, seat_type, actor)
-    if isinstance(before, Refuse):
-        raise refused(before)
+        done = explaining.confirm_zero(services, subscription_id, seat_type, actor)
+    if isinstance(done, Refuse):
+        raise refused(done)
     if as_json:
-        say_json({"subscription": subscription_id, "seat_type": seat_type, "was": before})
+        say_json({"subscription": subscription_id, "organization": done.organization_id,
+                  "seat_type": seat_type, "was": done.was, "follows": done.follows})  # fmt: skip
     else:
-        click.echo(f"{subscription_id}: {seat_type} is 0 now, was {before}; it is looked at again")
+        click.echo(f"{subscription_id} of {done.organization_id}: "
+                   f"{seat_type} is 0 now, was {done.was}")  # fmt: skip
+        click.echo(wrapped(f"it is looked at again; {done.follows}"))

@@ -17,6 +17,7 @@ from reconcile.services import open_services
 from worker.budget import SharedBudget
 
 ENDED_WELL = ("done", "elsewhere")
+WRITING = "--write, or TRUEUP_NIGHTLY_WRITES=true"
 
 
 @click.command("nightly")
@@ -53,6 +54,10 @@ def nightly_command(write: bool | None, again: bool, night: datetime | None, as_
         click.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
     else:
         _show(report)
+        if report.state == "done" and report.differences and not report.writes:
+            held = settings.nightly_writes if write is None else write
+            how = "writes are paused: trueup pause list" if held else WRITING
+            click.echo(wrapped(f"nothing was written: {how}", ""))
     sys.exit(report.state not in ENDED_WELL or report.failed > 0)
 
 

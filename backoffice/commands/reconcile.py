@@ -100,7 +100,7 @@ def _say(each: Explained) -> None:
     click.echo(wrapped(f"decision: {inputs['decision']}, row {inputs['row']}: {inputs['reason']}"))
     for name in ("adopt", "suggest"):
         if inputs.get(name):
-            click.echo(f"    {name}: {inputs[name]}")
+            click.echo(f"    {name}: {_counts(inputs[name])}")
     for finding in each.findings:
         urgent = "urgent " if finding["urgent"] else ""
         click.echo(wrapped(f"{urgent}finding {finding['kind']}: {finding['line']}"))
@@ -112,19 +112,27 @@ def _say(each: Explained) -> None:
 
 def _table(seats: list[Mapping[str, Any]]) -> list[list[str]]:
     """A column a seat type, because plans have few of them and a decision has many inputs."""
-    shown = [name for name in _SEATS if any(seat.get(name) not in (None, False) for seat in seats)]
+    shown = [
+        name
+        for name in _SEATS
+        if any(seat.get(name) is not None and seat[name] is not False for seat in seats)
+    ]
     return [
         [_SEATS[name], *("-" if seat.get(name) is None else str(seat[name]) for seat in seats)]
         for name in shown
     ]
 
 
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{seat_type} to {count}" for seat_type, count in counts.items())
+
+
 def _would(would: Mapping[str, Any]) -> list[str]:
     lines = [f"{name.replace('_', ' ')}: {would[name]}"
              for name in ("nothing", "later", "held_back", "cost") if name in would]  # fmt: skip
     if "write" in would:
-        to = ", ".join(f"{seat_type} to {count}" for seat_type, count in would["write"].items())
-        lines.insert(0, f"would write {to}, proration {would['charged']}")
+        written_to = _counts(would["write"])
+        lines.insert(0, f"would write {written_to}, proration {would['charged']}")
     if "total_minor" in would:
         currency = would["currency"]
         total, due = would["total_minor"], would.get("amount_due_minor", 0)

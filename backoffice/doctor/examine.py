@@ -46,6 +46,9 @@ def _database(settings: Settings, catalog: Catalog | None) -> Iterator[Found]:
         yield from gather(
             "roster", do, lambda: machine.roster_found(settings, catalog, engine), errors
         )
+    if all(one.check not in {"reachable", "migrations"} or one.health == "ok" for one in found):
+        do = "look at the notices: trueup notices list --not-delivered"
+        yield from gather("host", do, lambda: machine.host_found(settings, engine), errors)
     engine.dispose()
 
 

@@ -12,6 +12,7 @@ from reconcile.catalog import Catalog, CatalogError, load_catalog
 from reconcile.database import describe, pending_migrations
 from reconcile.roster import build_roster
 from reconcile.settings import Settings
+from reconcile.store import notices
 from worker.queues import connect
 
 OLDEST_POSTGRES = 140_000  # as `server_version_num` counts
@@ -79,6 +80,21 @@ def roster_found(settings: Settings, catalog: Catalog, engine: Engine) -> Iterat
         roster.close()
     where = f"the view {settings.roster_view}" if settings.roster_view else "our own tables"
     yield ok("roster", "readable", where)
+
+
+def host_found(settings: Settings, engine: Engine) -> Iterator[Found]:
+    """How the last notice went. The endpoint is not tried: whatever is sent there is the host's."""
+    if not settings.host_webhook_url:
+        return
+    with Session(engine) as session:
+        last = notices.last_try(session)
+    if last is None:
+        yield ok("host", "notices", "none was sent yet")
+    elif last.trouble:
+        seen = f"the last one, {last.tried_at:%Y-%m-%d %H:%M} UTC, was not taken: {last.trouble}"
+        yield warn("host", "notices", seen, "have TRUEUP_HOST_WEBHOOK_URL answer, or correct it")
+    else:
+        yield ok("host", "notices", f"the last one was taken, {last.tried_at:%Y-%m-%d %H:%M} UTC")
 
 
 def queue_found(settings: Settings) -> Iterator[Found]:

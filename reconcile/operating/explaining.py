@@ -19,7 +19,7 @@ from reconcile.errors import StripeGone, TrueupError
 from reconcile.operating.repairing import LOOK_AGAIN
 from reconcile.policy.activation import capacity
 from reconcile.policy.reconciliation import reconcile, reconcile_organization
-from reconcile.policy.values import Change, Observation, Refuse, Verdict
+from reconcile.policy.values import Change, Observation, Refuse, SeatPolicy, Verdict
 from reconcile.services import Services
 from reconcile.settling.considered import considered, decision_values
 from reconcile.settling.work import work_off
@@ -216,10 +216,27 @@ def _findings(observations: tuple[Observation, ...]) -> Iterator[dict[str, Any]]
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zeroed:
+    """A count that is 0 from now on. `was` is what was remembered before, `follows` a sentence."""
+
+    organization_id: str
+    was: int
+    follows: str
+
+
+# What a plan's policy does about seats that nobody uses.
+_FOLLOWS = {
+    SeatPolicy.PURCHASED: "what was bought stays bought; fewer seats are the buyer's to order",
+    SeatPolicy.FOLLOW: "its seats follow the count: fewer are billed, as the plan says when",
+    SeatPolicy.CONTRACT: "the contract's seats stay",
+}
+
+
 def confirm_zero(
     services: Services, subscription_id: str, seat_type: str, actor: Actor
-) -> Refuse | int:
-    """Say that a count that fell to zero is right; returns the count that was remembered before.
+) -> Refuse | Zeroed:
+    """Say that a count that fell to zero is right; returns what was remembered, and what follows.
 
     The subscription is looked at again at once. Refused unless the roster says zero and more was
     remembered.
@@ -257,7 +274,14 @@ def confirm_zero(
             due_at=services.clock(),
             organization_id=held.organization_id,
         )
-    return before
+        organization = roster_store.organization(session, held.organization_id)
+        assert organization is not None
+        policy = services.catalog.plan(organization.plan).rules.policy
+    return Zeroed(
+        organization_id=held.organization_id,
+        was=before,
+        follows=_FOLLOWS.get(policy, "nothing is billed by this count"),
+    )
 
 
 def _active(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from reconcile.operating.status_nights import night_parts
 from reconcile.policy.values import FindingKind
 from reconcile.services import Services
 from reconcile.settings import Settings
-from reconcile.store import gauges, look, pauses, standing
+from reconcile.store import gauges, look, notices, pauses, standing
 from reconcile.store.gauges import Gauges
 from reconcile.store.look import Filters
 
@@ -28,6 +29,7 @@ RELAY_LATE = timedelta(seconds=15)
 # What says more about a mistake than one of its events does. When the cause is gone, one command
 # tries all of it again, and finds out what became of adjustments in flight.
 _CURES = dict.fromkeys(("StripeKeyRefused", "StripeUnavailable", "OutcomeUnknown"), "trueup doctor")
+MOST_NOTICES = 10_000
 CATCH_UP = 'trueup catch-up --because "..."'
 
 
@@ -74,6 +76,7 @@ def look_around(services: Services, queue: QueueSeen | str, receiver: Part | Non
             *_inbox(session, services.settings, figures, now),
             _dead(session),
             _adjustments(figures),
+            _notices(session, services.settings),
             _findings(session, figures),
             *_alive(queue),
             *night_parts(session, services, now),
@@ -260,6 +263,22 @@ def _adjustments(found: Gauges) -> Part:
         line=f"{count} in flight" + (f", the oldest for {span(age_s)}" if count else ""),
         do=("trueup adjustments list --state pending",) if long else (),
         facts={"in_flight": count, "oldest_s": age_s if count else None},
+    )
+
+
+def _notices(session: Session, settings: Settings) -> Part:
+    waiting = notices.undelivered(session, limit=MOST_NOTICES)
+    last = notices.last_try(session) if waiting else None
+    trouble = last.trouble if last else None
+    line = f"{waiting} not delivered" if waiting else "none waits"
+    if trouble:
+        line += f", {urlsplit(settings.host_webhook_url).hostname}: {trouble}"
+    return Part(
+        name="notices",
+        well=trouble is None,
+        line=line,
+        do=("trueup notices list --not-delivered",) if trouble else (),
+        facts={"not_delivered": waiting, "trouble": trouble},
     )
 
 

@@ -37,10 +37,11 @@ def night_parts(session: Session, services: Services, now: datetime) -> Iterator
         run = found.get(task)
         trouble = _late(run, hour, now, since) or _failed(run) or _too_old(task, run, now)
         said = _ran(run, now)
+        left = _left(run)
         yield Part(
             name=task.replace("_", " "),
             well=trouble is None,
-            line=f"{said}; {trouble}" if trouble else said,
+            line="; ".join(each for each in (said, trouble, left) if each),
             do=(again[task],) if trouble else (),
             facts=_run_facts(run),
         )
@@ -63,6 +64,12 @@ def _failed(run: Run | None) -> str | None:
 def _too_old(task: str, run: Run | None, now: datetime) -> str | None:
     old = task == audit.TASK and run is not None and now - run.started_at > AUDIT_OLD
     return "Stripe forgets its events after 30 days" if old else None
+
+
+def _left(run: Run | None) -> str | None:
+    """A dry night is well, it was asked for; that it left something is said all the same."""
+    count = int(run.report.get("would_change", 0)) if run and not run.writes else 0
+    return f"{count} would change and did not: trueup nightly --write" if count else None
 
 
 def _ran(run: Run | None, now: datetime) -> str:

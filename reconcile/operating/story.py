@@ -250,7 +250,10 @@ def _tried(event: Event) -> Iterator[Step]:
 
 def _decided(event: Event) -> Iterator[Step]:
     """What the policy said; dated with the end, which it was a moment before."""
-    for one in event.decided or ():
+    decided = list(event.decided or ())
+    for place, one in enumerate(decided):
+        if one in decided[:place]:  # looked at again before it was written
+            continue
         line = f"{one['decision']} ({one['row']}): {one['reason']}"
         yield Step(what="decided", line=line, at=event.started_at, facts=one)
 

@@ -223,7 +223,7 @@ def _observe_contract(seat: SeatFacts, label: str) -> Iterator[Observation]:
             kind=FindingKind.CONTRACT_DRIFT,
             seat_type=seat.seat_type,
             notify="account_manager",
-            summary=f"Stripe has {seat.stripe_quantity} {label} seats, the contract "
+            summary=f"Stripe has {_seats(seat.stripe_quantity, label)}, the contract "
             f"{seat.quantity}: the account manager decides which is right.",
             detail={"quantity": seat.quantity, "stripe_quantity": seat.stripe_quantity},
         )
@@ -260,10 +260,14 @@ def _observe_purchased(
             kind=FindingKind.STRIPE_BELOW_FLOOR,
             seat_type=seat.seat_type,
             urgent=True,
-            summary=f"Stripe has {stripe} {label} seats for {active} active members: they are "
+            summary=f"Stripe has {_seats(stripe, label)} for {active} active members: they are "
             "unpaid until the quantity is back.",
             detail={"active": active, "quantity": seat.quantity, "stripe_quantity": stripe},
         )
+
+
+def _seats(count: int | None, label: str) -> str:
+    return f"{count} {label} seat{'s' * (count != 1)}"
 
 
 def auto_add_covers(rules: PlanRules, seat: SeatFacts) -> bool:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select, tuple_, update
+from sqlalchemy import RowMapping, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from reconcile.policy.notices import NOTICES
 from reconcile.store.inbox import add_request
-from reconcile.tables import notices
+from reconcile.tables import events, notices
 
 DELIVER = "trueup.notice.deliver"
 
@@ -127,6 +127,25 @@ def held_until(session: Session, notice_id: str) -> datetime | None:
         .limit(1)
     ).one_or_none()
     return None if last is None or last.id == notice_id else last.holds_until
+
+
+def last_try(session: Session) -> Notice | None:
+    """Return the notice that was tried last, or None: none ever was."""
+    newest = select(notices).where(notices.c.tried_at.is_not(None))
+    row = session.execute(newest.order_by(notices.c.tried_at.desc()).limit(1)).mappings()
+    found = row.one_or_none()
+    return None if found is None else _notice(found)
+
+
+def undelivered(session: Session, *, limit: int) -> int:
+    """Return how many notices wait for the host or are dead letters, `limit` at most."""
+    some = (
+        select(notices.c.id)
+        .join(events, events.c.id == notices.c.request_id)
+        .where(notices.c.delivered_at.is_(None), events.c.state.in_(["pending", "dead"]))
+        .limit(limit)
+    )
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
 
 def page(  # noqa: PLR0913 - filters, all by name

@@ -119,7 +119,12 @@ def test_the_nightly_run_says_what_it_would_do_then_does_it_once(shop: Shop, tru
     assert (report["state"], report["writes"], report["would_change"]) == ("done", False, 1)
     assert shop.quantities(subscription)["voice"] == 2
 
+    told = trueup("nightly").stdout.splitlines()[-1]
+    assert told == "nothing was written: --write, or TRUEUP_NIGHTLY_WRITES=true"
+    assert "1 would change and did not" in " ".join(trueup("status").stdout.split())
+
     written = trueup("nightly", "--write")
+    assert "nothing was written" not in written.stdout
     assert written.returncode == 0, written.stderr
     assert "written" in written.stdout
     assert shop.quantities(subscription)["voice"] == 3

@@ -18,8 +18,9 @@ from backoffice.doctor.rights import RIGHTS, clock_found
 from reconcile.catalog import load_catalog
 from reconcile.envelope import NEEDED_TYPES, Ours, read_event
 from reconcile.settings import STRIPE_API_VERSION, Settings
+from reconcile.store import notices
 from tests.support.sandbox import Sandbox
-from tests.support.services import environment
+from tests.support.services import environment, running_services
 from tests.support.shop import create_price
 
 URL = "https://seats.example.com/webhooks/stripe"
@@ -65,6 +66,27 @@ def test_a_missing_right_is_named(healthy: Settings, sandbox: Sandbox, right: An
     found = unwell(healthy)["stripe key", f"{right.name}: {right.level}"]
     assert found.health is (Health.WARN if right.optional else Health.FAIL)
     assert right.name in found.do or right.optional
+
+
+@pytest.mark.parametrize(
+    ("trouble", "health", "said"),
+    [(None, Health.OK, "was taken"), ("answered 401", Health.WARN, "not taken: answered 401")],
+)
+def test_how_the_last_notice_went_is_told_without_asking_the_host(
+    healthy: Settings, trouble: str | None, health: Health, said: str
+) -> None:
+    telling = healthy.model_copy(update={"host_webhook_url": "http://127.0.0.1:1/hooks"})
+    with running_services(telling) as services, services.sessions.begin() as session:
+        notice = notices.add(
+            session, "member.changed", "mem_1", "x", organization_id=None, due_at=services.clock()
+        )
+        tried = notices.Try(
+            at=services.clock(), delivered=not trouble, status=None, trouble=trouble,
+            holds_until=None,
+        )  # fmt: skip
+        notices.write_try(session, str(notice), tried)
+    (found,) = (one for one in examine(telling, URL) if one.area == "host")
+    assert (found.health, said in found.seen) == (health, True)
 
 
 def test_looking_writes_nothing(healthy: Settings, sandbox: Sandbox) -> None:

@@ -219,6 +219,9 @@ def test_the_story_of_a_change_names_everything_of_it(
         ):
             assert named in told.stdout, named
         assert all(len(line) <= WIDTH for line in told.stdout.splitlines())
+        assert told.stdout.count("change (purchased.below_floor)") == 1, "told once"
+    found = run("findings", "list").stdout
+    assert f"{subscription}/voice of org_1: Stripe has" in found
     listed = answer(run("adjustments", "list", "--state", "applied", "--json"))
     assert [each["id"] for each in listed["data"]] == [adjustment.id]
     seen = run("organizations", "show", "org_1")
@@ -283,6 +286,7 @@ def test_a_stretch_of_time_is_backfilled_or_only_looked_at(
     done = process("events", "backfill")
     assert done.returncode == 0, done.stderr
     assert f"{missing} were missing" in done.stdout
+    assert "trueup events list --since 10m" in done.stdout
     assert {row.source for row in rows(services).values()} == {"backfill"}
 
 

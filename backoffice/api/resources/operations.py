@@ -148,8 +148,10 @@ class ZeroConfirmed(View):
     """The count that is believed from now on."""
 
     subscription_id: str = Field(description="The subscription.")
+    organization_id: str = Field(description="Whose it is.")
     seat_type: str = Field(description="Its seat type.")
     was: int = Field(description="What was remembered before.")
+    follows: str = Field(description="What the plan's policy makes of it, in a sentence.")
 
 
 # Longer than the settling of one subscription takes, shorter than a client waits.
@@ -238,10 +240,16 @@ def reconcile(body: ReconcileBody) -> Answer:
 def confirm_zero(body: ConfirmZero) -> Answer:
     """Say that a count that fell to zero is right; the subscription is looked at again at once."""
     _reachable(body.subscription_id)
-    was = explaining.confirm_zero(services(), body.subscription_id, body.seat_type, actor_of(body))
-    if isinstance(was, Refuse):
-        return was
-    return ZeroConfirmed(subscription_id=body.subscription_id, seat_type=body.seat_type, was=was)
+    done = explaining.confirm_zero(services(), body.subscription_id, body.seat_type, actor_of(body))
+    if isinstance(done, Refuse):
+        return done
+    return ZeroConfirmed(
+        subscription_id=body.subscription_id,
+        organization_id=done.organization_id,
+        seat_type=body.seat_type,
+        was=done.was,
+        follows=done.follows,
+    )
 
 
 def _pause(found: Pause, held: int) -> PauseView:

@@ -148,7 +148,9 @@ def test_a_count_that_really_is_zero_is_confirmed(
     shop.activate("org_1", "voice", 0)
     shop.settle(subscription)
     assert "counts_suddenly_zero" in shop.findings(subscription)
-    assert api.post("/findings/confirm-zero", asked).ok()["was"] == 3
+    done = api.post("/findings/confirm-zero", asked).ok()
+    assert (done["organization_id"], done["was"]) == ("org_1", 3)
+    assert "what was bought stays bought" in done["follows"]
     work_all(services)
     assert "counts_suddenly_zero" not in shop.findings(subscription)
     assert audited(services, "seats.zero_confirmed")[0].subject == f"{subscription}/voice"

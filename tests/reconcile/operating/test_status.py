@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from backoffice.screen import screen, see_queue, see_receiver
 from reconcile.nights import audit, nightly, prune
@@ -14,6 +14,7 @@ from reconcile.operating.screen import Part
 from reconcile.operating.status import QueueSeen, Status, look_around
 from reconcile.services import Services
 from reconcile.settings import Settings
+from reconcile.store import notices
 from reconcile.tables import findings, runs
 from tests.support.operating import dead, put
 from tests.support.services import running_services
@@ -132,6 +133,42 @@ def test_in_tonights_first_hours_an_older_night_is_missed_all_the_same(shop: Sho
     parts = look_around(shop.at(early).services, IDLE)
     told = {name: part(parts, name).well for name in ("prune", "nightly", "gap audit")}
     assert told == {"prune": False, "nightly": True, "gap audit": False}
+
+
+def test_a_host_that_takes_no_notices_has_a_line_of_its_own(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    settings = make_settings(
+        database_url=database_url,
+        host_webhook_url="https://app.example.com/hooks",
+        host_webhook_secrets="whsec_bm90aGluZyBoZXJlIGlzIHJlYWwsIG5vdGhpbmc=",
+    )
+    with running_services(settings) as services:
+        with services.sessions.begin() as session:
+            first, _ = (
+                notices.add(session, "member.changed", f"mem_{number}", "x",
+                            organization_id=None, due_at=services.clock())
+                for number in (1, 2)
+            )  # fmt: skip
+        assert part(look_around(services, IDLE), "notices").line == "2 not delivered"
+        tried = notices.Try(
+            at=services.clock(), delivered=False, status=None, trouble="no answer (Timeout)",
+            holds_until=None,
+        )  # fmt: skip
+        with services.sessions.begin() as session:
+            notices.write_try(session, str(first), tried)
+        found = part(look_around(services, IDLE), "notices")
+    assert found.line == "2 not delivered, app.example.com: no answer (Timeout)"
+    assert found.do == ("trueup notices list --not-delivered",)
+
+
+def test_a_dry_night_that_left_something_says_so_and_is_well(shop: Shop) -> None:
+    add_run(shop.services, nightly.TASK, days_ago=0)
+    with shop.services.sessions.begin() as session:
+        session.execute(update(runs).values(writes=False, report={"would_change": 2}))
+    found = part(look_around(shop.services, IDLE), "nightly")
+    assert found.well
+    assert found.line.endswith("2 would change and did not: trueup nightly --write")
 
 
 def test_only_urgent_findings_wake_somebody(shop: Shop) -> None:
