@@ -6,6 +6,7 @@ be empty at the start.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ structlog.configure(
         ),
     ]
 )
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and whatever they start:
+# a process that is told to stop would not hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What the caller set, read once; the tests themselves see none of it.
 GIVEN = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
