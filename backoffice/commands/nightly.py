@@ -21,7 +21,10 @@ WRITING = "--write, or TRUEUP_NIGHTLY_WRITES=true"
 
 
 @click.command("nightly")
-@click.option("--write/--dry-run", default=None, help="Instead of TRUEUP_NIGHTLY_WRITES.")
+@click.option(
+    "--write/--dry-run", default=None,
+    help="Instead of TRUEUP_NIGHTLY_WRITES. --dry-run only looks: it counts as no night.",
+)  # fmt: skip
 @click.option("--again", is_flag=True, help="Run a night that is done once more.")
 @click.option("--night", type=click.DateTime(["%Y-%m-%d"]), help="Default: today, UTC.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backoffice.commands.reconcile import _say
+from reconcile.operating.explaining import Explained
 from reconcile.settings import Settings
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
@@ -139,6 +141,20 @@ def report_of(table: str) -> dict[str, int]:
     """The adjustments a printed report counts."""
     rows = (line.split() for line in table.splitlines() if "adjustments" in line)
     return {how: int(count) for _, how, count in rows}
+
+
+def test_an_explanation_shows_a_count_of_zero_and_says_all_in_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seat = {"seat_type": "voice", "active": 0, "active_before": 0, "bought": 3, "auto_add": False}
+    inputs = {"plan": "agency", "policy": "purchased", "seats": [seat], "decision": "nothing",
+              "row": "purchased.agrees", "reason": "3 Voice", "suggest": {"voice": 0}}  # fmt: skip
+    _say(Explained(subject="sub_1", inputs=inputs))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["active", "0"] in lines
+    assert ["before", "0"] in lines
+    assert ["auto", "False"] not in lines
+    assert ["suggest:", "voice", "to", "0"] in lines
 
 
 def test_the_nightly_run_away_from_stripe_says_so(
