@@ -227,11 +227,6 @@ def _role(rules: PlanRules, member: MemberFacts) -> RoleRules:
     return rules.roles.get(member.role, RoleRules(role=member.role))
 
 
-def _count(rules: PlanRules, active_by_role: Mapping[str, int]) -> int:
-    """Return the active admins, the owner included."""
-    return sum(active_by_role.get(name, 0) for name, role in rules.roles.items() if role.is_admin)
-
-
 def active_admins(rules: PlanRules, active_by_role: Mapping[str, int]) -> int:
     """Return the active admins, the owner included."""
     return sum(active_by_role.get(name, 0) for name, role in rules.roles.items() if role.is_admin)

@@ -221,7 +221,7 @@ class Life(RuleBasedStateMachine):
         with self.shop.services.sessions.begin() as session:
             inbox.accept(session.connection(), [row])
 
-    def work(self, *, notices_too: bool = False) -> None:
+    def work(self, *, but: tuple[str, ...] = ("notice:",)) -> None:
         """Everything in the inbox is worked off, what was put off as well: its time is now.
 
         Notices wait for the end: what is told is looked at before it leaves.
@@ -229,8 +229,8 @@ class Life(RuleBasedStateMachine):
         self.present.at_s += 1
         services = self.shop.services
         pending = (events.c.state == "pending") & events.c.work_key.is_not(None)
-        if not notices_too:
-            pending &= ~events.c.work_key.startswith("notice:")
+        for kind in but:
+            pending &= ~events.c.work_key.startswith(kind)
         done: set[str] = set()
         for _ in range(MOST_ROUNDS):
             with services.sessions.begin() as session:
@@ -262,7 +262,7 @@ class Life(RuleBasedStateMachine):
         self.card(declines=False)
         for _ in range(2):  # what is worked off is told by Stripe again
             self.deliver()
-            self.work(notices_too=True)
+            self.work(but=())
         for sub in self.subscriptions():
             found = checks.run(self.shop.services, subscription_ids=[sub])
             wrong = [check for check in found if not check.ok]

@@ -15,6 +15,7 @@ from tests.support.life_agency_members import BY_ADMIN, MEMBERS, NAMES, POOL, Ag
 from tests.support.life_agency_model import POOLS, Bill, Kept, Member
 from tests.support.roster import add_member
 
+BEHAVIOR = st.sampled_from(["none", "create_prorations"])
 # A card that does not work is not left so for longer: Stripe would give the subscription up.
 MOST_DECLINED_DAYS = 3
 # Why active members may outnumber seats: a card, or a count that nobody believes yet.
@@ -26,12 +27,12 @@ class Agency(AgencyMembers):
 
     PREFIX = "agency"
 
-    @initialize(luck=LUCK, voice=st.integers(2, 4), base=st.integers(1, 3))
-    def subscribe(self, luck: int, voice: int, base: int) -> None:
-        """A customer buys, an admin is there, and Stripe's events have been worked off."""
+    @initialize(luck=LUCK, voice=st.integers(1, 3), base=st.integers(1, 3), behavior=BEHAVIOR)
+    def subscribe(self, luck: int, voice: int, base: int, behavior: str) -> None:
+        """A customer buys, an admin is there; what a life may not meet by chance comes first."""
         hypothesis.assume(luck)
         self.begin("agency")
-        self.seats = {"base": base, "voice": voice}
+        self.seats = {"base": 2, "voice": 2}
         bought = {"organization_id": self.organization, "plan": "agency"}
         self.sub = self.shop.subscribe(self.customer, self.seats, **bought)
         self.bill = Bill(self.period_there())
@@ -53,9 +54,27 @@ class Agency(AgencyMembers):
             with self.shop.services.sessions.begin() as session:
                 add_member(session, self.organization, name, **named)
             self.members[name] = member
+        self.stay_alone("root")
         self.let_in("m0", "activate", by_admin=False)
         self.let_in("m2", "activate", by_admin=False)
+        self.edit_in_dashboard("voice", 1, behavior)
+        self.settle("in order")
+        assert self.seats["voice"] == 2, "raised back to who is in"
+        self.come_back_late((base, voice))
         self.look((0, -1), None, None, by_admin=True)
+
+    def come_back_late(self, spare: tuple[int, int]) -> None:
+        """B1: somebody joins while a preview is looked at; how it is now is shown, and saved."""
+        self.look(spare, None, None, by_admin=True)
+        kept = self.kept
+        assert kept, "a change that fits is shown"
+        self.let_in("m1", "activate", by_admin=False)
+        answer = self.asked("/seat-changes", preview_id=kept.id)
+        assert (answer.status, answer["code"]) == (409, "preview_stale"), answer.text
+        anew = answer["preview"]
+        self.kept = kept._replace(id=anew["id"], total_minor=anew["total_minor"], seen=self.seen())
+        self.save(by_admin=True, again=True)
+        assert self.seats == kept.seats, "the fresh one is as good as any"
 
     def teardown(self) -> None:
         """What is open is paid; as it began, it ends with who asks for one seat too few."""
@@ -152,7 +171,7 @@ class Agency(AgencyMembers):
 
     # --- what happens at Stripe
 
-    @rule(pool=POOL, to=st.integers(1, 6), behavior=st.sampled_from(["none", "create_prorations"]))
+    @rule(pool=POOL, to=st.integers(1, 6), behavior=BEHAVIOR)
     def edit_in_dashboard(self, pool: str, to: int, behavior: str) -> None:
         """Somebody sets a quantity past the service; its event comes when it is drawn."""
         if self.seats[pool] != to:

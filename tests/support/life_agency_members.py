@@ -173,6 +173,12 @@ class AgencyMembers(Life):
             action = {"block": "blocked", "remove": "removed", "revoke": "revoked"}[how]
             self.changed(name, was._replace(status=gone), f"member.{action}")
 
+    def stay_alone(self, name: str) -> None:
+        """B8: whoever is the only admin cannot go, and cannot become something else."""
+        for how in ("block", "remove"):
+            self.leave(name, how, by_admin=False)
+        self.change_role(name, "member", by_admin=False)
+
     def change_role(self, name: str, role: str, by_admin: bool) -> None:
         """B8: an admin is always there."""
         was = self.members[name]

@@ -4,33 +4,26 @@ The model knows roles, the limits of the three plans, and the clock of the revie
 written to Stripe for it.
 """
 
-import json
-import tempfile
 from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from reconcile.members.roster_import import import_files
 from tests.support.life import DAY_S, LUCK, ORDERS, Life, chance
-
-PLANS = ("commerce_growth", "commerce_scale", "commerce_starter")
-INCLUDED = {
-    "commerce_starter": {"admin": 1, "sales_rep": 1},
-    "commerce_growth": {"admin": 3, "sales_rep": 3},
-    "commerce_scale": {"admin": 7, "sales_rep": 15},
-}
-CAPS = {"admin": 7, "sales_rep": 15}
-GRACE_S = 30 * DAY_S
-REMINDER_DAYS = (14, 7, 1)
-MOST_ORDERS = 2500
-MONTHS = ("2024-03", "2024-04", "2024-05", "2024-06")
-# A merger comes with so many at once.
-MERGED = {"admin": 8, "sales_rep": 16}
-MOST_MERGERS = 3
+from tests.support.life_commerce_model import (
+    CAPS,
+    GRACE_S,
+    INCLUDED,
+    MERGED,
+    MONTHS,
+    MOST_ORDERS,
+    PLANS,
+    REMINDER_DAYS,
+    Member,
+)
+from tests.support.roster import import_members
 
 NAMES = [f"m{number}" for number in range(5)]
 NAME = st.sampled_from(["kim", *NAMES])
@@ -41,18 +34,6 @@ HOW = ["activate", "change role", "pass on", "unblock", "invite", "accept"]
 HOW += ["block", "remove", "revoke"]
 DEED = st.tuples(st.sampled_from(HOW), NAME, ROLE, BY_OWNER)
 TOLD = ("member.changed", "review.", "grace.", "organization.")
-
-
-class Member(NamedTuple):
-    """What is known of a member. A role is a pool of its own name; the owner's is none."""
-
-    role: str
-    status: str
-
-    @property
-    def seat(self) -> str | None:
-        """The kind of seat it takes."""
-        return None if self.role == "owner" else self.role
 
 
 class Commerce(Life):
@@ -71,7 +52,7 @@ class Commerce(Life):
         self.over: set[str] = set()  # as it was last looked at
         self.seen: set[str] = set()  # what a person closed the review for
         self.grace_ends: int | None = None
-        self.reminded = self.mergers = 0
+        self.reminded = 0
         self.orders: dict[str, int] = {}
         self.notices: Counter[str] = Counter()
         self.sub = self.subscribe()
@@ -83,9 +64,27 @@ class Commerce(Life):
             self.invite(name, ("admin", "sales_rep")[number % 2], by_owner=True)
         for name in NAMES[:2]:
             self.let_in(name, "activate", by_owner=False)
+        self.go_over_and_back()
         if trial:
             self.set_trial(True)
         self.settle("in order")
+
+    def go_over_and_back(self) -> None:
+        """C8: one past the cap is refused; one who came all the same is reviewed, while it lasts.
+
+        It closes as the count is back, and does not wait for the review's own clock.
+        """
+        others = [f"early_{number}" for number in range(CAPS["admin"])]
+        room = CAPS["admin"] - self.active("admin")
+        self.come_or_go("admin", others[:room], "active")
+        self.let_in("m2", "activate", by_owner=False)
+        self.come_or_go("admin", others[room : room + 1], "active")
+        self.the_owner_sees_what_is_open()
+        self.leave(others[0], "remove", by_owner=True)
+        self.work(but=("notice:", "review:"))
+        self.follow_cap()
+        self.the_owner_sees_what_is_open()
+        self.come_or_go("admin", others[1 : room + 1], "removed")
 
     def subscribe(self) -> str:
         """The plan's own price; which plan it is, the host application says."""
@@ -267,14 +266,13 @@ class Commerce(Life):
         """Members come, and go the next time, with an import that asks nobody for room."""
         leave = self.active(seat) > CAPS[seat]
         names = [f"{seat}_{number}" for number in range(MERGED[seat])]
-        status = "removed" if leave else "active"
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "members.jsonl"
-            named = {"organization_id": self.organization, "role": seat, "seat_type": seat}
-            lines = [json.dumps(named | {"id": each, "status": status}) for each in names]
-            path.write_text("\n".join(lines), encoding="utf-8")
-            services = self.shop.services
-            import_files(services.sessions, services.catalog, [path], now=self.present())
+        self.come_or_go(seat, names, "removed" if leave else "active")
+
+    def come_or_go(self, seat: str, names: list[str], status: str) -> None:
+        """An import of members of one kind."""
+        import_members(
+            self.shop.services, self.organization, names, self.present(), role=seat, status=status
+        )
         self.members |= {each: Member(seat, status) for each in names}
         self.settle("in order")
 

@@ -23,6 +23,9 @@ HOW = ["activate", "hand over", "unblock", "invite", "accept", "block", "remove"
 DEED = st.tuples(st.sampled_from(HOW), NAME, ROLE, BY_ADMIN)
 CREDITS = 1000
 PRICE_MINOR = 9900
+A_MINUTE_S = 60
+# A renewal is a draft for an hour.
+DRAFTED_S = 2 * 3600
 # Stripe gives a seat up that is not paid for longer.
 MOST_DECLINED_DAYS = 3
 PAGE = {
@@ -75,6 +78,23 @@ class Workspace(Life):
         self.pay("ann", newest=True)
         for name in NAMES:
             self.invite(name, "member", by_admin=True)
+        for how in ("block", "remove"):
+            self.leave("ann", how, by_admin=False)
+        self.bill_something_else("ann")
+        self.the_pool_is_what_was_paid()
+        self.renew_late()
+
+    def renew_late(self) -> None:
+        """A4: neither the draft of a renewal nor a declined one has granted; it does once paid."""
+        (seat,) = self.seats.values()
+        self.swap_card()
+        for seconds in (seat.ends - self.now + A_MINUTE_S, DRAFTED_S):
+            self.pass_time(seconds)
+            self.deliver()
+            self.work()
+            self.the_pool_is_what_was_paid()
+        self.swap_card()
+        self.the_pool_is_what_was_paid()
 
     def teardown(self) -> None:
         """What is open is paid at the end."""

@@ -1,8 +1,16 @@
-"""Organizations and members for tests, written straight into the tables."""
+"""Organizations and members for tests, written straight into the tables, or as an import."""
+
+import json
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from reconcile.members.roster_import import import_files
+from reconcile.services import Services
 from reconcile.tables import members, organizations
 
 
@@ -62,3 +70,21 @@ def add_members(
             add_member(
                 session, organization_id, member_id, role=role, seat_type=seat_type, status=status
             )
+
+
+def import_members(
+    services: Services,
+    organization_id: str,
+    names: Iterable[str],
+    now: datetime,
+    *,
+    role: str,
+    status: str,
+) -> None:
+    """Members of one role come or go with an import, on the seats of the role's own name."""
+    named = {"organization_id": organization_id, "role": role, "seat_type": role}
+    lines = [json.dumps(named | {"id": each, "status": status}) for each in names]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "members.jsonl"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        import_files(services.sessions, services.catalog, [path], now=now)
