@@ -57,11 +57,20 @@ class Agency(AgencyMembers):
         self.stay_alone("root")
         self.let_in("m0", "activate", by_admin=False)
         self.let_in("m2", "activate", by_admin=False)
+        self.accept("m3", by_admin=True)
         self.edit_in_dashboard("voice", 1, behavior)
         self.settle("in order")
         assert self.seats["voice"] == 2, "raised back to who is in"
+        self.stay_out()
         self.come_back_late((base, voice))
         self.look((0, -1), None, None, by_admin=True)
+
+    def stay_out(self) -> None:
+        """B6 and B15: all Voice seats are taken. Nobody joins there, and a move never buys."""
+        self.let_in("m4", "activate", by_admin=False)
+        self.set_auto_add(on=True, by_admin=True)
+        self.move("root", "voice", by_admin=True)
+        self.set_auto_add(on=False, by_admin=True)
 
     def come_back_late(self, spare: tuple[int, int]) -> None:
         """B1: somebody joins while a preview is looked at; how it is now is shown, and saved."""
@@ -69,9 +78,8 @@ class Agency(AgencyMembers):
         kept = self.kept
         assert kept, "a change that fits is shown"
         self.let_in("m1", "activate", by_admin=False)
-        answer = self.asked("/seat-changes", preview_id=kept.id)
-        assert (answer.status, answer["code"]) == (409, "preview_stale"), answer.text
-        anew = answer["preview"]
+        late = self.asked("/seat-changes", preview_id=kept.id)
+        anew = late.problem(409, "preview_stale")["preview"]
         self.kept = kept._replace(id=anew["id"], total_minor=anew["total_minor"], seen=self.seen())
         self.save(by_admin=True, again=True)
         assert self.seats == kept.seats, "the fresh one is as good as any"

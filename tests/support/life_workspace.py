@@ -83,6 +83,15 @@ class Workspace(Life):
         self.bill_something_else("ann")
         self.the_pool_is_what_was_paid()
         self.renew_late()
+        self.hand_over_to_who_pays("m0")
+
+    def hand_over_to_who_pays(self, name: str) -> None:
+        """A2 and A3: of two pages the one opened last is open; who pays may become the admin."""
+        for _ in range(2):
+            self.check_out(name, by_admin=True)
+        self.pay(name, newest=False)
+        self.pay(name, newest=True)
+        self.hand_over(name, by_admin=True)
 
     def renew_late(self) -> None:
         """A4: neither the draft of a renewal nor a declined one has granted; it does once paid."""
