@@ -333,6 +333,12 @@ def test_purchased_changed_in_stripe_is_restored_where_the_plan_says_so(
     assert kinds(verdict) == {F.STRIPE_QUANTITY_CHANGED}
 
 
+def test_one_seat_is_a_seat() -> None:
+    for stripe, said in ((1, "Stripe has 1 Voice seat for 4"), (2, "Stripe has 2 Voice seats for")):
+        (found,) = reconcile(subscription(seat(4, 5, stripe))).observations
+        assert found.summary.startswith(said)
+
+
 @pytest.mark.parametrize("counts", [(4, 5, 3), (6, 5, 3)])
 def test_purchased_below_the_floor_is_urgent_and_raised_back(counts: tuple[int, int, int]) -> None:
     """purchased.below_floor."""
