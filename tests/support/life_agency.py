@@ -32,7 +32,7 @@ class Agency(AgencyMembers):
         """A customer buys, an admin is there; what a life may not meet by chance comes first."""
         hypothesis.assume(luck)
         self.begin("agency")
-        self.seats = {"base": 2, "voice": 2}
+        self.seats = {"base": 2, "voice": 3}
         bought = {"organization_id": self.organization, "plan": "agency"}
         self.sub = self.shop.subscribe(self.customer, self.seats, **bought)
         self.bill = Bill(self.period_there())
