@@ -270,6 +270,11 @@ class Workspace(Life):
         stripe.post("/v1/invoiceitems", named | {"amount": 500, "currency": "usd"})
         made = stripe.post("/v1/invoices", named)
         stripe.post(f"/v1/invoices/{made['id']}/pay")
+        # One that the subscription's own update makes, which Stripe calls its latest.
+        (item,) = stripe.get(f"/v1/subscriptions/{sub}")["items"]["data"]
+        for quantity, behavior in ((2, "always_invoice"), (1, "none")):
+            form = {"items[0][id]": item["id"], "items[0][quantity]": str(quantity)}
+            stripe.post(f"/v1/subscriptions/{sub}", form | {"proration_behavior": behavior})
         self.settle("twice")
 
     @rule()
