@@ -132,7 +132,7 @@ def check_events(services: Services) -> Check:
         ]
         states = store.events_by_state(session)
     rows = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    fine = f"{known_to_stripe} in Stripe's list, all in the inbox: {rows or 'none'}"
+    fine = f"all {known_to_stripe} of Stripe's list came in; with our requests: {rows or 'none'}"
     return _check("every event accounted for", problems, fine)
 
 
