@@ -19,7 +19,15 @@ from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import notices, reviews
 from tests.support.inbox import change_event
-from tests.support.operating import audited, dead, put, rows, work_all, working
+from tests.support.operating import (
+    audited,
+    dead,
+    lowered,
+    put,
+    raised_back,
+    rows,
+    working,
+)
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
 from tests.support.shop import Shop, opened_shop
@@ -194,13 +202,7 @@ def test_what_is_not_there_is_one_and_a_sentence(run: Run, services: Services, n
 def test_the_story_of_a_change_names_everything_of_it(
     run: Run, shop: Shop, services: Services
 ) -> None:
-    customer = shop.organization(voice=4)
-    subscription = shop.subscribe(customer, {"voice": 4})
-    shop.settle(subscription)
-    shop.edit(subscription, "voice", 2)
-    event_id = put(services, work_key=f"sub:{subscription}", subscription_id=subscription,
-                   kind="thin")  # fmt: skip
-    work_all(services)
+    subscription, event_id = raised_back(services, shop, voice=4)
     (adjustment,) = shop.adjustments(subscription)
     for arguments in (
         ("events", "show", event_id),
@@ -293,10 +295,7 @@ def test_a_stretch_of_time_is_backfilled_or_only_looked_at(
 def test_reconcile_explains_as_a_table_then_does_it(
     process: Any, shop: Shop, services: Services
 ) -> None:
-    customer = shop.organization(voice=4)
-    subscription = shop.subscribe(customer, {"voice": 4})
-    shop.settle(subscription)
-    shop.edit(subscription, "voice", 2)
+    subscription = lowered(shop, voice=4)
     told = process("reconcile", "org_1", "--explain")
     assert told.returncode == 0, told.stderr
     assert "decision: change, row purchased.below_floor" in told.stdout
@@ -311,13 +310,7 @@ def test_reconcile_explains_as_a_table_then_does_it(
 
 
 def test_a_forced_rerun_does_no_harm(run: Run, shop: Shop, services: Services) -> None:
-    customer = shop.organization(voice=3)
-    subscription = shop.subscribe(customer, {"voice": 3})
-    shop.settle(subscription)
-    shop.edit(subscription, "voice", 2)
-    event_id = put(services, work_key=f"sub:{subscription}", subscription_id=subscription,
-                   kind="thin")  # fmt: skip
-    work_all(services)
+    subscription, event_id = raised_back(services, shop, voice=3)
     assert shop.writes(subscription) == 1
     with services.sessions.begin() as session:
         change_event(session, event_id, received_at=datetime.now(UTC) - timedelta(days=20))

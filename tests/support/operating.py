@@ -16,6 +16,7 @@ from reconcile.settling.work import work_off
 from reconcile.store import work as store
 from reconcile.tables import audit_trail, events
 from tests.support.inbox import an_event
+from tests.support.shop import Shop
 
 KIM = Actor("cli:kim", because="the cause is gone")
 
@@ -41,6 +42,24 @@ def work_all(services: Services, *, threads: int = 1, rounds: int = 200) -> None
             list(pool.map(lambda each: work_off(services, each.work_key), due))
             if not due:
                 time.sleep(0.1)
+
+
+def lowered(shop: Shop, *, voice: int) -> str:
+    """A subscription of that many active Voice seats that somebody in the dashboard made two."""
+    subscription = shop.subscribe(shop.organization(voice=voice), {"voice": voice})
+    shop.settle(subscription)
+    shop.edit(subscription, "voice", 2)
+    return subscription
+
+
+def raised_back(services: Services, shop: Shop, *, voice: int) -> tuple[str, str]:
+    """One that was `lowered` and raised back since; returns its id and the event that told."""
+    subscription = lowered(shop, voice=voice)
+    event_id = put(
+        services, work_key=f"sub:{subscription}", subscription_id=subscription, kind="thin"
+    )
+    work_all(services)
+    return subscription, event_id
 
 
 @contextmanager

@@ -6,7 +6,15 @@ import pytest
 
 from reconcile.services import Services
 from tests.support.api import Client, a_token
-from tests.support.operating import audited, dead, put, rows, work_all, working
+from tests.support.operating import (
+    audited,
+    dead,
+    put,
+    raised_back,
+    rows,
+    work_all,
+    working,
+)
 from tests.support.shop import Shop
 
 
@@ -58,13 +66,7 @@ def test_a_repair_says_why_and_names_what(api: Client, services: Services) -> No
 
 
 def test_an_event_tells_its_story(api: Client, shop: Shop, services: Services) -> None:
-    customer = shop.organization(voice=3)
-    subscription = shop.subscribe(customer, {"voice": 3})
-    shop.settle(subscription)
-    shop.edit(subscription, "voice", 2)
-    event_id = put(services, work_key=f"sub:{subscription}", subscription_id=subscription,
-                   kind="thin")  # fmt: skip
-    work_all(services)
+    _, event_id = raised_back(services, shop, voice=3)
     told = api.get(f"/events/{event_id}").ok()
     steps = [step["what"] for step in told["steps"]]
     in_order = ["received", "decided", "intended", "called Stripe", "outcome", "ended"]
