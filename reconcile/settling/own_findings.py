@@ -49,6 +49,9 @@ def done_with(verdict: Verdict) -> frozenset[FindingKind]:
     over = {FindingKind.UNKNOWN_CUSTOMER}
     if not isinstance(verdict.decision, (Change, Wait)):
         over |= {FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK}
+    elif isinstance(verdict.decision, Change) and verdict.decision.at_renewal:
+        # Fewer seats, later: there is nothing left to pay for now.
+        over |= {FindingKind.PAYMENT_DECLINED}
     if not (isinstance(verdict.decision, Change) and verdict.decision.through_schedule):
         over |= {FindingKind.SCHEDULE_BLOCKS_CHANGE}
     return frozenset(over)

@@ -50,6 +50,8 @@ _OF_COUNTS = (
     FindingKind.OVER_HARD_CAP,
     FindingKind.STRIPE_BELOW_FLOOR,
 )
+# Findings of a try that failed: over when nothing calls for another, which no event may tell.
+_OF_TRIES = (FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ def compare(  # noqa: PLR0913 - what a comparison depends on, all by name
     session.execute(text("analyze nightly_seen, nightly_counts"))
     given = _parameters(run_id, rules) | {"counted": counted}
     bereft = FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION.value
-    kinds = {"bereft": bereft, "of_counts": [kind.value for kind in _OF_COUNTS]}
+    closing = _OF_TRIES + (_OF_COUNTS if counted else ())
+    kinds = {"bereft": bereft, "closing": [kind.value for kind in closing]}
     ends = {"own_members": own_members, "contracts_until": contracts_until}
     session.execute(text(queries.COMPARE), given | kinds | ends)
 

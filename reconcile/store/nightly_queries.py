@@ -144,7 +144,7 @@ _DIFFERENCES = f"""
     union all
     select 'sub:' || live.id, 12, 'open finding'
     from live join findings as f on f.subscription_id = live.id
-    where :counted and f.closed_at is null and f.kind = any(:of_counts)
+    where f.closed_at is null and f.kind = any(:closing)
     """
 
 # A lapse of an own seat is its organization's matter as well, and many of them are so once.

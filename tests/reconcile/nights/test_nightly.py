@@ -13,7 +13,7 @@ from reconcile.budget import Unbudgeted
 from reconcile.database import exclusive
 from reconcile.nights import nightly
 from reconcile.nights.report import Report
-from reconcile.policy.values import Verdict
+from reconcile.policy.values import FindingKind, Observation, Verdict
 from reconcile.settings import Settings
 from reconcile.settling import beside, settle
 from reconcile.settling.course import Course
@@ -183,6 +183,18 @@ def test_a_status_that_no_webhook_told(shop: Shop, sandbox: Sandbox) -> None:
     first, _ = agreeing(shop, 2)
     sandbox.post(f"/v1/subscriptions/{first}", {"cancel_at_period_end": "true"})
     assert run(shop).differing == {"status": 1}
+    assert run(shop, night=date(2026, 3, 2)).differing == {}
+
+
+def test_a_declined_payment_that_nothing_calls_for_any_more(shop: Shop) -> None:
+    """An activation was declined and refused: no event comes of that, and nobody asks again."""
+    first, _ = agreeing(shop, 2)
+    declined = Observation(kind=FindingKind.PAYMENT_DECLINED, urgent=True, summary="declined")
+    scope = Scope(organization_id="agree_0", subscription_id=first)
+    with shop.services.sessions.begin() as session:
+        findings.observe(session, scope, declined, at=shop.services.clock(), opened_by="adj_1")
+    assert run(shop).differing == {"open finding": 1}
+    assert shop.findings(first) == set()
     assert run(shop, night=date(2026, 3, 2)).differing == {}
 
 
