@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from reconcile.errors import ErrorClass, classify
 from reconcile.roster import Roster, RosterUnreadable, build_roster
 from reconcile.settings import Settings
 from reconcile.store import roster_view
+from tests.support.host_view import HostView
 from tests.support.roster import add_members, add_organization
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,23 +41,10 @@ def session(sessions: sessionmaker[Session]) -> Iterator[Session]:
         yield opened
 
 
-@dataclass(frozen=True)
-class Host:
-    """The host application's database."""
-
-    url: str
-    engine: Engine
-
-    def has(self, *statements: str) -> None:
-        with self.engine.begin() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
-
-
 @pytest.fixture
-def host(blank_database_url: str) -> Iterator[Host]:
+def host(blank_database_url: str) -> Iterator[HostView]:
     built = build_engine(blank_database_url)
-    yield Host(blank_database_url, built)
+    yield HostView(blank_database_url, built)
     built.dispose()
 
 
@@ -118,7 +105,7 @@ def test_the_hosts_view_may_have_a_row_per_member_or_per_seat_type(
     view: str,
     session: Session,
     make_roster: MakeRoster,
-    host: Host,
+    host: HostView,
 ) -> None:
     host.has(view)
     add_organization(session, "org_1", plan="agency")
@@ -129,7 +116,7 @@ def test_the_hosts_view_may_have_a_row_per_member_or_per_seat_type(
 
 
 def test_one_count_that_no_quantity_can_be_is_one_organizations_trouble(
-    session: Session, make_roster: MakeRoster, host: Host
+    session: Session, make_roster: MakeRoster, host: HostView
 ) -> None:
     """Two of them would not even add up to a bigint; the others are read all the same."""
     host.has(
@@ -144,7 +131,7 @@ def test_one_count_that_no_quantity_can_be_is_one_organizations_trouble(
 
 
 def test_the_whole_view_may_take_longer_than_one_organization(
-    session: Session, make_roster: MakeRoster, host: Host
+    session: Session, make_roster: MakeRoster, host: HostView
 ) -> None:
     host.has(
         "create view host_seats as select 'org_1' as organization_id, 'voice' as seat_type, "
@@ -166,7 +153,7 @@ def test_the_whole_view_may_take_longer_than_one_organization(
 def test_a_host_with_numbers_for_ids(
     session: Session,
     make_roster: MakeRoster,
-    host: Host,
+    host: HostView,
 ) -> None:
     host.has(
         "create table t (organization_id int, seat_type text, active boolean)",
@@ -184,7 +171,7 @@ def test_an_unusable_active_is_a_problem_and_no_number(
     wrong: str,
     session: Session,
     make_roster: MakeRoster,
-    host: Host,
+    host: HostView,
 ) -> None:
     host.has(
         "create view host_seats as select 'org_1' as organization_id, "
@@ -248,7 +235,7 @@ def test_the_start_refuses_a_view_of_another_shape(
     said: str,
     session: Session,
     make_roster: MakeRoster,
-    host: Host,
+    host: HostView,
 ) -> None:
     host.has(f"create view host_seats as {view}")
     roster = make_roster(roster_view="host_seats", roster_database_url=host.url)
