@@ -3,15 +3,20 @@
 For the command and for the API alike. Nothing in here raises: what is away is a line on the screen.
 """
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
 import requests
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconcile.operating import status
 from reconcile.operating.screen import Part
-from reconcile.operating.status import QueueSeen, Status
+from reconcile.operating.status import QueueSeen, Refused, Status
 from reconcile.services import Services
 from reconcile.settings import Settings
+from webhooks.refusals import NAME as RECEIVER
+from webhooks.refusals import heard
 from worker.budget import SharedBudget
 from worker.queues import Queue
 from worker.relay import NAME as RELAY
@@ -36,13 +41,15 @@ def see_queue(settings: Settings) -> QueueSeen | str:
     """Return what the queue's server says, or why it says nothing."""
     queue = Queue(settings)
     try:
-        workers = queue.workers()
+        workers, doors = queue.workers(), queue.signs(RECEIVER)
         return QueueSeen(
             waiting=queue.depth(),
             workers=len(workers),
             busy=sum(each.state == "busy" for each in workers),
-            relays=queue.alive(RELAY),
-            schedules=queue.alive(SCHEDULE),
+            receivers=tuple(each.age_s for each in doors),
+            relays=tuple(each.age_s for each in queue.signs(RELAY)),
+            schedules=tuple(each.age_s for each in queue.signs(SCHEDULE)),
+            refused=_refused(each.said for each in doors),
             budget_left=SharedBudget(settings).left(),
             budget_per_s=settings.stripe_requests_per_s,
         )
@@ -50,6 +57,20 @@ def see_queue(settings: Settings) -> QueueSeen | str:
         return str(error) or type(error).__name__
     finally:
         queue.close()
+
+
+def _refused(told: Iterable[str]) -> dict[str, Refused]:
+    """Return what all processes of the door say they refused, by outcome."""
+    found: dict[str, Refused] = {}
+    for outcome, run in (each for said in told for each in heard(said).items()):
+        since, last = (datetime.fromtimestamp(at, UTC) for at in (run.since, run.last))
+        before = found.get(outcome) or Refused(count=0, since=since, last=last)
+        found[outcome] = Refused(
+            count=before.count + run.count,
+            since=min(before.since, since),
+            last=max(before.last, last),
+        )
+    return found
 
 
 def hinted(settings: Settings) -> frozenset[str]:

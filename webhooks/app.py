@@ -17,20 +17,25 @@ from reconcile.settings import Settings
 from webhooks.door import Door
 from webhooks.metrics import DoorMetrics
 from webhooks.readiness import ReadinessProbe
+from webhooks.refusals import Refusals
 from webhooks.signatures import Signatures
 from webhooks.writer import GroupCommitWriter
 
 
 def create_app(
-    settings: Settings, ping_queue: Callable[[], None], registry: CollectorRegistry
+    settings: Settings,
+    ping_queue: Callable[[], None],
+    registry: CollectorRegistry,
+    refusals: Refusals,
 ) -> Flask:
     """Return the public door's application; connections are opened by the first request.
 
     `ping_queue` returns when the queue answers and raises when it does not; only `/readyz` asks.
+    What is refused is counted in `refusals`.
     """
     app = Flask("webhooks", static_folder=None, template_folder=None)
     signatures = Signatures(settings.webhook_secrets, tolerance_s=settings.webhook_tolerance_s)
-    metrics = DoorMetrics(registry)
+    metrics = DoorMetrics(registry, refusals)
     writer = GroupCommitWriter(settings.database_url, on_batch=metrics.batch_rows.observe)
     probe = ReadinessProbe(
         settings,

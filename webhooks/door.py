@@ -78,9 +78,7 @@ class Door:
         except Exception:  # noqa: BLE001 - whatever it is, the answer is 500 and no trace
             self._log.exception("webhook failed")
             status, content = HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "internal error"}
-        self._metrics.seconds.labels(outcome=_OUTCOMES.get(status, "error")).observe(
-            time.monotonic() - began
-        )
+        self._metrics.answered(_OUTCOMES.get(status, "error"), time.monotonic() - began)
         body = orjson.dumps(content)
         headers = [
             ("Content-Type", "application/json"),

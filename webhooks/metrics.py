@@ -4,13 +4,19 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from webhooks.refusals import Refusals
+
 Outcome = Literal["stored", "ignored", "bad_signature", "too_large", "unavailable"]
+
+# Answers that refuse no webhook: who only looks by sends none.
+_NOT_REFUSED = frozenset({"accepted", "not_post"})
 
 
 class DoorMetrics:
     """Counters of one process; `webhooks.serve` adds the processes up."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, refusals: Refusals) -> None:
+        self._refusals = refusals
         self._requests = Counter(
             "trueup_webhook_requests",
             "Webhook requests by outcome and by the name of the secret that matched",
@@ -24,7 +30,7 @@ class DoorMetrics:
             registry=registry,
         )
 
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "trueup_webhook_seconds",
             "Seconds from the request to its answer, by outcome",
             ["outcome"],
@@ -41,3 +47,9 @@ class DoorMetrics:
     def count(self, outcome: Outcome, secret_name: str = "") -> None:
         """Count one request; `secret_name` is empty when none matched."""
         self._requests.labels(outcome, secret_name).inc()
+
+    def answered(self, outcome: str, seconds: float) -> None:
+        """Note how a request was answered, and after how long."""
+        self._seconds.labels(outcome=outcome).observe(seconds)
+        if outcome not in _NOT_REFUSED:
+            self._refusals.count(outcome)

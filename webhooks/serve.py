@@ -3,6 +3,8 @@
 Why these numbers: docs/decisions/0004-the-receiver.md.
 """
 
+import atexit
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from reconcile.settings import Settings
@@ -51,6 +53,11 @@ def build(settings: Settings) -> "Flask":
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - see webhooks.server
 
     from webhooks.app import create_app  # noqa: PLC0415 - see webhooks.server
+    from webhooks.refusals import NAME, Refusals  # noqa: PLC0415 - see webhooks.server
+    from worker.alive import signs_of_life  # noqa: PLC0415 - see webhooks.server
     from worker.queues import Queue  # noqa: PLC0415 - see webhooks.server
 
-    return create_app(settings, Queue(settings).ping, CollectorRegistry())
+    refusals, lives = Refusals(), ExitStack()
+    lives.enter_context(signs_of_life(settings, NAME, refusals.told))
+    atexit.register(lives.close)
+    return create_app(settings, Queue(settings).ping, CollectorRegistry(), refusals)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -65,6 +66,14 @@ class WorkerSeen:
     seen_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """A sign of life: how many seconds ago it was shown, and what was said with it."""
+
+    age_s: float
+    said: str
+
+
 class Queue:
     """The work queue of one process. Every call may raise redis.RedisError."""
 
@@ -111,9 +120,9 @@ class Queue:
             for each in found
         ]
 
-    def sign_of_life(self, who: str) -> None:
-        """Say that this process of the name is alive."""
-        self._redis.set(_sign(who), 1, ex=ALIVE_S)
+    def sign_of_life(self, who: str, said: str = "") -> None:
+        """Say that this process of the name is alive, and with it what it has to say."""
+        self._redis.set(_sign(who), said, ex=ALIVE_S)
 
     def gone(self, who: str) -> None:
         """Take back what this process of the name said: it ends."""
@@ -121,8 +130,17 @@ class Queue:
 
     def alive(self, who: str) -> int:
         """Return how many processes of the name said so in the last `ALIVE_S` and did not end."""
-        found = self._redis.scan_iter(match=f"{ALIVE}:{who}:*", count=MOST_ALIVE)
-        return sum(1 for _, _ in zip(found, range(MOST_ALIVE), strict=False))
+        return len(self.signs(who))
+
+    def signs(self, who: str) -> list[Sign]:
+        """Return what the processes of the name last said of those that are counted as alive."""
+        keys = self._redis.scan_iter(match=f"{ALIVE}:{who}:*", count=MOST_ALIVE)
+        found = [(self._redis.get(key), self._redis.pttl(key)) for key in islice(keys, MOST_ALIVE)]
+        return [
+            Sign(age_s=ALIVE_S - left_ms / 1000, said=said.decode(errors="replace"))
+            for said, left_ms in found
+            if isinstance(said, bytes) and isinstance(left_ms, int) and left_ms > 0
+        ]
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,6 @@
 """The words of the status screen: a part of it, counts, and how long ago something was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,19 @@ class Part:
     line: str
     do: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Who is alive says so every five seconds; this long without a word, something may be wrong.
+SILENT_S = 10.0
+
+
+def alive(heard_s: Sequence[float], what: str = "") -> str:
+    """Return how many are alive, heard of so many seconds ago, and of how many no more is heard."""
+    silent = [each for each in heard_s if each > SILENT_S]
+    if not heard_s:
+        return "none is alive"
+    told = f"{len(heard_s)} {what}alive"
+    return f"{told}, {len(silent)} not heard of for {span(max(silent))}" if silent else told
 
 
 def counted(counts: Mapping[str, Any]) -> str:

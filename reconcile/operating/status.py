@@ -4,8 +4,8 @@ The database is asked here; what only the queue's server and the receiver know c
 from whoever asks (`backoffice`). Either may be away: the screen says so and shows the rest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
-from reconcile.operating.screen import Part, ago, counted, span
+from reconcile.operating.screen import Part, ago, alive, counted, span
 from reconcile.operating.status_nights import night_parts
 from reconcile.policy.values import FindingKind
 from reconcile.services import Services
@@ -34,14 +34,29 @@ CATCH_UP = 'trueup catch-up --because "..."'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """How many webhooks the door refused in one way, and over which time."""
+
+    count: int
+    since: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSeen:
-    """What the queue's server says: hints waiting, who works, what is left of Stripe's budget."""
+    """What the queue's server says: hints waiting, who works, what is left of Stripe's budget.
+
+    Of the processes of receivers, relays and schedules that are alive: how many seconds ago each
+    was heard of. `refused` is what the receivers say they refused lately, by outcome.
+    """
 
     waiting: int
     workers: int
     busy: int
-    relays: int
-    schedules: int
+    receivers: tuple[float, ...]
+    relays: tuple[float, ...]
+    schedules: tuple[float, ...]
+    refused: Mapping[str, Refused]
     budget_left: int
     budget_per_s: int
 
@@ -71,14 +86,14 @@ def look_around(services: Services, queue: QueueSeen | str, receiver: Part | Non
             *_pauses(session),
             Part(name="database", well=True, line="answers"),
             *_queue(queue),
-            receiver or _receiver(session, now),
+            _receiver(session, queue, receiver, now),
             _relay(session, queue, now),
             *_inbox(session, services.settings, figures, now),
             _dead(session),
             _adjustments(figures),
             _notices(session, services.settings),
             _findings(session, figures),
-            *_alive(queue),
+            *_schedule(queue),
             *night_parts(session, services, now),
         ]
     return Status(at=now, parts=tuple(parts))
@@ -143,33 +158,59 @@ def _queue(queue: QueueSeen | str) -> Iterator[Part]:
     )
 
 
-def _receiver(session: Session, now: datetime) -> Part:
+# The outcomes of refusals, as a person says them.
+_REFUSALS = {
+    "bad_signature": "with a bad signature",
+    "too_large": "too large",
+    "unavailable": "not stored",
+    "error": "for an error",
+}
+
+
+def _receiver(session: Session, queue: QueueSeen | str, asked: Part | None, now: datetime) -> Part:
+    """Return whether the door is there, and lets in what Stripe sends. `asked`: what it answered.
+
+    Refusals that a delivery came after are told and wake nobody: strangers knock, too.
+    """
     last = standing.last_delivery(session)
-    told = f"Stripe last delivered {ago(now, last)}" if last else "Stripe never delivered anything"
-    return Part(name="receiver", well=True, line=told, facts={"last_delivery": last})
+    seen = queue if isinstance(queue, QueueSeen) else None
+    lines, do = [asked.line] if asked else [], list(asked.do) if asked else []
+    if seen and not asked:
+        lines.append(alive(seen.receivers, "processes "))
+        do += [] if seen.receivers else ["trueup receiver"]
+    lines.append(
+        f"Stripe last delivered {ago(now, last)}" if last else "Stripe never delivered anything"
+    )
+    refused = seen.refused if seen else {}
+    if refused:
+        newest = max(each.last for each in refused.values())
+        first = ago(now, min(each.since for each in refused.values()))
+        said = counted({_REFUSALS.get(name, name): each.count for name, each in refused.items()})
+        lines.append(f"refused {said}, the first {first}, the last {ago(now, newest)}")
+        do += ["trueup doctor"] if last is None or newest > last else []
+    facts = {
+        "last_delivery": last,
+        "alive": len(seen.receivers) if seen else None,
+        "refused": {name: asdict(each) for name, each in refused.items()},
+    }
+    return Part(name="receiver", well=not do, line="; ".join(lines), do=tuple(do), facts=facts)
 
 
 def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
     since = standing.due_since(session)
     late = since is not None and now - since > RELAY_LATE
-    alive = queue.relays if isinstance(queue, QueueSeen) else None
-    line = (
-        "not known while the queue is away"
-        if alive is None
-        else f"{alive} alive"
-        if alive
-        else "none is alive"
-    )
+    heard = queue.relays if isinstance(queue, QueueSeen) else None
+    line = "not known while the queue is away" if heard is None else alive(heard)
     if late:
         line += f"; something is due since {ago(now, since)} and was not hinted"
-    well = not late and alive != 0
+    well = not late and heard != ()
     return Part(
         name="relay",
         well=well,
         line=line,
         # With the queue away nothing can be hinted: another relay would do no better.
-        do=() if well or alive is None else ("trueup relay",),
-        facts={"alive": alive, "due_since": since},
+        do=() if well or heard is None else ("trueup relay",),
+        facts={"alive": None if heard is None else len(heard), "due_since": since},
     )
 
 
@@ -304,14 +345,14 @@ def _findings(session: Session, figures: Gauges) -> Part:
     )
 
 
-def _alive(queue: QueueSeen | str) -> Iterator[Part]:
+def _schedule(queue: QueueSeen | str) -> Iterator[Part]:
     """Yield whether a schedule is there: a night that does not come is seen a night too late."""
     if isinstance(queue, QueueSeen):
-        alive = queue.schedules
+        there = bool(queue.schedules)
         yield Part(
             name="schedule",
-            well=alive > 0,
-            line=f"{alive} alive" if alive else "none is alive",
-            do=() if alive else ("trueup schedule",),
-            facts={"alive": alive},
+            well=there,
+            line=alive(queue.schedules),
+            do=() if there else ("trueup schedule",),
+            facts={"alive": len(queue.schedules)},
         )

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +15,14 @@ import requests
 from sqlalchemy import Engine, select, text
 
 from backoffice.local.network import free_port
+from backoffice.screen import screen
+from reconcile.operating.screen import Part
+from reconcile.settings import Settings
 from reconcile.tables import events
+from tests.support.services import running_services
 from tests.support.stripe_events import VERSIONS, invoice, snapshot, subscription, thin
 from tests.support.webhooks import post_event, signature
+from tests.support.workshop import eventually
 from tests.webhooks.conftest import CONNECT_SECRET, Receiver
 
 StartReceiver = Callable[..., AbstractContextManager[Receiver]]
@@ -243,6 +249,32 @@ def test_metrics_add_the_processes_up_on_an_address_of_their_own(
     assert "trueup_inbox_batch_rows_sum 14.0" in page
     assert 'trueup_webhook_seconds_count{outcome="accepted"} 14.0' in page
     assert "trueup_webhook_ack_age_seconds_count 14.0" in page
+
+
+def test_what_is_refused_is_on_on_calls_screen_until_stripe_delivers_again(
+    receiver: Receiver, settings: Settings
+) -> None:
+    """Of both processes, without a row: the shared receiver has refused for other tests too."""
+    began = datetime.now(UTC)
+    with running_services(settings) as services:
+
+        def seen() -> Part:
+            return next(each for each in screen(services).parts if each.name == "receiver")
+
+        def refused_lately() -> bool:
+            run = seen().facts["refused"].get("bad_signature")
+            return run is not None and run["last"] >= began
+
+        assert post_event(receiver.url, a_change(), secret="whsec_rolled").status_code == 400
+        eventually(refused_lately)
+        found = seen()
+        assert (found.well, found.do) == (False, ("trueup doctor",))
+        assert re.search(r"refused .*\d+ with a bad signature, .* the last \d+ s ago", found.line)
+        eventually(lambda: "2 processes alive" in seen().line)
+        assert post_event(receiver.url, a_change()).status_code == 200
+        found = seen()
+        assert found.well, found
+        assert "with a bad signature" in found.line
 
 
 @pytest.mark.parametrize("missing", ["stripe_api_key", "database_url"])

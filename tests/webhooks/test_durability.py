@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import requests
 from sqlalchemy import Engine, text
 
@@ -18,6 +19,7 @@ from reconcile.database import build_engine
 from tests.conftest import ROOT
 from tests.support.stripe_events import snapshot, subscription
 from tests.support.webhooks import post_event
+from tests.support.workshop import eventually
 from tests.webhooks.conftest import Receiver, running_receiver
 
 StartReceiver = Callable[..., AbstractContextManager[Receiver]]
@@ -95,10 +97,15 @@ def test_a_killed_receiver_has_lost_nothing_it_accepted(
     assert accepted <= ids(engine)
 
 
-def test_sigterm_answers_what_is_under_way(start_receiver: StartReceiver, engine: Engine) -> None:
+def test_sigterm_answers_what_is_under_way(
+    start_receiver: StartReceiver, engine: Engine, redis_client: redis.Redis
+) -> None:
+    """And nobody takes it for a living one."""
     with start_receiver() as running, Senders(running.url) as senders:
         senders.wait_for(200)
+        eventually(lambda: bool(redis_client.keys("trueup:alive:receiver:*")))
         assert running.process.stop() == 0
+    eventually(lambda: not redis_client.keys("trueup:alive:receiver:*"))
     assert senders.statuses == {200}
     assert senders.accepted <= ids(engine)
 

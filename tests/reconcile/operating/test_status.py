@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 from backoffice.screen import screen, see_queue, see_receiver
 from reconcile.nights import audit, nightly, prune
 from reconcile.operating.screen import Part
-from reconcile.operating.status import QueueSeen, Status, look_around
+from reconcile.operating.status import QueueSeen, Refused, Status, look_around
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import notices
@@ -21,8 +21,9 @@ from tests.support.services import running_services
 from tests.support.shop import Shop
 
 IDLE = QueueSeen(
-    waiting=0, workers=2, busy=0, relays=1, schedules=1, budget_left=20, budget_per_s=20
-)
+    waiting=0, workers=2, busy=0, receivers=(0.1, 4.9), relays=(2.0,), schedules=(3.0,),
+    refused={}, budget_left=20, budget_per_s=20,
+)  # fmt: skip
 
 
 def part(status: Status, name: str) -> Part:
@@ -72,8 +73,9 @@ def test_a_fingerprint_is_told_as_a_shell_takes_it(shop: Shop) -> None:
     ("name", "queue"),
     [
         ("workers", replace(IDLE, workers=0)),
-        ("relay", replace(IDLE, relays=0)),
-        ("schedule", replace(IDLE, schedules=0)),
+        ("receiver", replace(IDLE, receivers=())),
+        ("relay", replace(IDLE, relays=())),
+        ("schedule", replace(IDLE, schedules=())),
         ("queue", "Connection refused"),
     ],
 )
@@ -81,6 +83,33 @@ def test_what_is_not_alive_is_named(shop: Shop, name: str, queue: QueueSeen | st
     found = part(look_around(shop.services, queue), name)
     assert not found.well
     assert found.do
+
+
+def test_who_was_killed_a_moment_ago_is_said_to_be_silent(shop: Shop) -> None:
+    found = look_around(shop.services, replace(IDLE, relays=(1.0, 14.2)))
+    assert part(found, "relay").line == "2 alive, 1 not heard of for 14 s"
+    assert part(found, "schedule").line == "1 alive"
+
+
+def test_what_the_door_refuses_after_the_last_delivery_wakes_somebody(shop: Shop) -> None:
+    """A stranger who knocks while Stripe delivers is told of, and is nobody's emergency."""
+    now = shop.services.clock()
+    since, last = now - timedelta(minutes=41), now - timedelta(seconds=12)
+    refused = {
+        "bad_signature": Refused(count=142, since=since, last=last),
+        "too_large": Refused(count=1, since=last, last=last),
+    }
+    knocking = replace(IDLE, refused=refused)
+    put(shop.services, received_at=now - timedelta(minutes=50))
+    found = part(look_around(shop.services, knocking), "receiver")
+    assert (found.well, found.do) == (False, ("trueup doctor",))
+    assert found.line.endswith(
+        "refused 1 too large, 142 with a bad signature, the first 41 min ago, the last 12 s ago"
+    )
+    put(shop.services)
+    found = part(look_around(shop.services, knocking), "receiver")
+    assert found.well
+    assert "142 with a bad signature" in found.line
 
 
 def test_a_row_that_nobody_hints_tells_of_a_missing_relay(shop: Shop) -> None:
@@ -202,7 +231,7 @@ def test_the_screen_is_there_while_the_database_and_the_queue_are_away(
 def test_the_queues_server_is_asked_for_its_workers_and_the_budget(settings: Settings) -> None:
     found = see_queue(settings)
     assert isinstance(found, QueueSeen)
-    assert (found.workers, found.relays, found.schedules, found.budget_per_s) == (0, 0, 0, 20)
+    assert (found.workers, found.relays, found.schedules, found.budget_per_s) == (0, (), (), 20)
     assert found.budget_left == 20
 
 
