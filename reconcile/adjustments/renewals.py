@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import TRUEUP, Actor
 from reconcile.adjustments.preparing import now_of
+from reconcile.errors import StripeGone
 from reconcile.policy.values import Change, Proration, SeatPolicy
 from reconcile.services import Services
 from reconcile.store import renewals as store
@@ -27,6 +28,7 @@ from reconcile.store import roster, subscriptions
 from reconcile.stripe_shapes import StripeSubscription
 
 LAST_HOUR = timedelta(hours=1)
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def plan(
             quantities=late,
             proration=Proration.CHARGE_NOW,
             at_renewal=False,
-            reason=f"{change.reason}; the renewal was missed, credited from its start",
+            reason=f"{change.reason}; the renewal was missed, prorated from its start",
         )
         return Due(line=made_good.reason, change=made_good, prorated_from=start)
     if writes:
@@ -78,9 +80,27 @@ def plan(
                 subscription.id,
                 dict(change.quantities),
                 period_end=end,
-                due_at=services.clock() + (end - LAST_HOUR - now),
+                due_at=_within_hour(services, end, now),
             )
     return Due(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+
+
+def hour_to_come(services: Services, subscription_id: str) -> datetime | None:
+    """Return when the last hour of the period begins, by our clock, if something waits for it.
+
+    None where it has begun, or nothing does. Raises as a read of Stripe does.
+    """
+    try:
+        subscription = services.stripe.subscription(subscription_id)
+    except StripeGone:
+        return None
+    end = subscription.period_end
+    if end is None or subscription.status in subscriptions.ENDED:
+        return None
+    left = end - LAST_HOUR - now_of(services, subscription)
+    with services.sessions() as session:
+        waits = left > timedelta() and store.waits_for(session, subscription_id, end)
+    return services.clock() + left if waits else None
 
 
 def lowering_waits(services: Services, subscription: StripeSubscription) -> bool:
@@ -133,9 +153,19 @@ def approve(  # noqa: PLR0913 - one row, all by name
         approved=change.reason,
         actor=actor,
         period_end=end,
-        due_at=services.clock() + max(end - LAST_HOUR - now, timedelta()),
+        due_at=_within_hour(services, end, now),
     )
     return end
+
+
+def _within_hour(services: Services, end: datetime, now: datetime) -> datetime:
+    """Return when what waits for the last hour before `end` is due; `now` is the subscription's.
+
+    A worker takes what comes due within its lease as well, and its clock is not the database's: in
+    its hands before the hour, the row would be done and nothing changed.
+    """
+    late = timedelta(seconds=services.settings.hint_lease_s) + _CLOCKS_DIFFER
+    return services.clock() + max(end - LAST_HOUR + late - now, timedelta())
 
 
 def approved(services: Services, subscription: StripeSubscription) -> Due | None:

@@ -8,7 +8,7 @@ the same time. What a trigger means is not decided here but in `settle`.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
@@ -16,6 +16,7 @@ from random import Random
 import structlog
 
 from reconcile import log, metrics, tracing
+from reconcile.adjustments.renewals import hour_to_come
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import (
@@ -42,6 +43,7 @@ from reconcile.settling.organizations import (
 from reconcile.settling.settle import settle_subscription
 from reconcile.store import pauses
 from reconcile.store import work as store
+from reconcile.store.renewals import PLANNED
 from reconcile.store.work import ClaimedEvent
 
 # Events that came in while the batch was worked off are taken in the same go, this many times.
@@ -92,7 +94,12 @@ def settle_key(services: Services, work_key: str, batch: list[ClaimedEvent]) -> 
 
 def _subscription(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
     snapshot = _newest_snapshot(services, batch)
-    return settle_subscription(services, named, trigger=batch[0].id, snapshot=snapshot)
+    settled = settle_subscription(services, named, trigger=batch[0].id, snapshot=snapshot)
+    if settled.again_at is None and any(event.type in PLANNED for event in batch):
+        # No other row says what is planned: taken before its hour (along with an event of these
+        # seconds, or when a pause ended), it waits for it again.
+        return replace(settled, again_at=hour_to_come(services, named))
+    return settled
 
 
 def _organization(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
@@ -159,7 +166,7 @@ def _in_rounds(services: Services, work_key: str, settle: Settle) -> WorkReport:
     lease = timedelta(seconds=services.settings.hint_lease_s)
     for _ in range(MOST_ROUNDS):
         with services.sessions.begin() as session:
-            held = pauses.hold(session, work_key)
+            held = pauses.hold(session, work_key, lease=lease)
             batch = store.claim(session, work_key, lease=lease)
         if not batch:
             return _held(work_key, held) if held and report.ended is Ended.NOTHING_DUE else report

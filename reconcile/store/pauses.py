@@ -143,7 +143,9 @@ with standing as materialized (
     ) as pause_id
     from events as e
     where e.work_key = :work_key and e.state = 'pending'
-      and (e.held_by is not null or exists (select from standing))
+      and (e.held_by is not null or (
+          exists (select from standing)
+          and (e.due_at <= now() + :lease or e.error_class is not null)))
     order by e.id collate "C"
     for update of e
 )
@@ -166,16 +168,17 @@ select exists (select from pauses where resumed_at is null) or exists (
 """
 
 
-def hold(session: Session, work_key: str) -> int:
+def hold(session: Session, work_key: str, *, lease: timedelta = timedelta()) -> int:
     """Hold the key's rows of a paused type or organization and return how many are held.
 
-    The caller holds the key's lock. Costs next to nothing while nothing is paused.
+    Only those that `work.claim` would take with this lease: what was dated ahead keeps its date,
+    and is held when that comes. The caller holds the key's lock. Costs next to nothing while
+    nothing is paused.
     """
     if not session.scalar(text(_ANYTHING), {"work_key": work_key}):
         return 0
-    found = session.scalars(
-        text(_HOLD), {"work_key": work_key, "again_s": LOOK_AGAIN.total_seconds()}
-    )
+    told = {"work_key": work_key, "again_s": LOOK_AGAIN.total_seconds(), "lease": lease}
+    found = session.scalars(text(_HOLD), told)
     return sum(held_by is not None for held_by in found)
 
 

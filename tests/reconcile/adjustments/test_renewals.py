@@ -8,9 +8,13 @@ from sqlalchemy import func, update
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
 from reconcile.adjustments.seat_change import Applied, Preview
+from reconcile.operating import pausing
+from reconcile.operating.pausing import Resumed
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.settling.work import Ended, WorkReport, work_off
+from reconcile.store.pauses import ORGANIZATION
 from reconcile.tables import events
+from tests.support.inbox import an_event
 from tests.support.shop import Shop
 
 HOUR_S = 3600
@@ -116,6 +120,40 @@ def in_its_hour(shop: Shop, sub: str) -> WorkReport:
     with shop.services.sessions.begin() as session:
         session.execute(update(events).where(events.c.state == "pending").values(due_at=func.now()))
     return work_off(shop.services, f"sub:{sub}")
+
+
+def told_of_something(shop: Shop, sub: str) -> WorkReport:
+    """An event comes in and is worked off, with whatever is due within a worker's lease."""
+    with shop.services.sessions.begin() as session:
+        an_event(session, work_key=f"sub:{sub}", subscription_id=sub, type="invoice.upcoming")
+    return work_off(shop.services, f"sub:{sub}")
+
+
+def test_an_event_right_before_the_last_hour_leaves_the_plan_for_its_hour(
+    shop: Shop, clock: str, team: str
+) -> None:
+    end = period_end(shop, team)
+    advance(shop, clock, end - HOUR_S - 10)
+    shop.settle(team)
+    assert told_of_something(shop, team).ended == Ended.DONE
+    advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.DONE
+    assert shop.quantities(team) == {"member": 3}
+
+
+def test_a_pause_that_ends_before_the_last_hour_leaves_the_plan_for_its_hour(
+    shop: Shop, clock: str, team: str
+) -> None:
+    kim = Actor("cli:kim", because="a look at it")
+    pausing.pause(shop.services, ORGANIZATION, "org_1", kim)
+    assert told_of_something(shop, team).ended == Ended.PAUSED
+    resumed = pausing.resume(shop.services, ORGANIZATION, "org_1", kim)
+    assert isinstance(resumed, Resumed)
+    assert resumed.released == 1, "the event; what waits for the hour was not due"
+    assert work_off(shop.services, f"sub:{team}").ended == Ended.DONE
+    advance(shop, clock, period_end(shop, team) - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.DONE
+    assert shop.quantities(team) == {"member": 3}
 
 
 def past_due(shop: Shop, sub: str, member: int) -> str:
@@ -233,6 +271,24 @@ def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
     assert shop.findings(sub) == set()
     shop.settle(sub)
     assert shop.writes(sub) == 1
+
+
+def test_an_event_right_before_the_last_hour_leaves_an_approved_change_for_its_hour(
+    shop: Shop, clock: str
+) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly")
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    end = period_end(shop, sub)
+    advance(shop, clock, end - HOUR_S - 10)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
+    assert isinstance(found, Preview)
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
+    assert told_of_something(shop, sub).ended == Ended.DONE
+    advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"pro": 8}
 
 
 def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) -> None:
