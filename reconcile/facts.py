@@ -67,7 +67,10 @@ def organization_of(
 
 
 def concerns_us(
-    services: Services, subscription: StripeSubscription, organization: Organization | None
+    session: Session,
+    services: Services,
+    subscription: StripeSubscription,
+    organization: Organization | None,
 ) -> bool:
     """Return whether it is about seats at all: an account may sell other things as well."""
     if subscription.metadata.get(services.settings.organization_metadata_key):
@@ -76,6 +79,9 @@ def concerns_us(
     if any(
         catalog.seat_for_price(i.price_id) or catalog.is_fee(i.price_id) for i in subscription.items
     ):
+        return True
+    # It was: somebody took the item out, or changed its price, and is to hear of it.
+    if subscriptions.seats_of(session, subscription.id):
         return True
     # A plan that includes its seats need have no price of ours to be known by.
     return organization is not None and (

@@ -125,7 +125,9 @@ def _subscription(services: Services, subscription_id: str) -> Explained:
     with services.sessions() as session:
         # Rolled back when the session closes: nothing of what is recorded here stays.
         organization = facts.organization_of(session, services, seen.subscription)
-        if organization is None or not facts.concerns_us(services, seen.subscription, organization):
+        if organization is None or not facts.concerns_us(
+            session, services, seen.subscription, organization
+        ):
             why = f"no organization has {seen.subscription.customer_id}, or no seats are on it"
             return Explained(subject=subscription_id, inputs={}, trouble=why)
         recorded = facts.record(session, services, seen, organization)

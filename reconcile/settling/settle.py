@@ -166,7 +166,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
     scope = Scope(organization_id=None, subscription_id=subscription.id)
     with services.sessions.begin() as session:
         organization = facts.organization_of(session, services, subscription)
-        if not facts.concerns_us(services, subscription, organization):
+        if not facts.concerns_us(session, services, subscription, organization):
             return course.ended("no seats of ours are on it")
         if organization is None:
             if subscription.status in subscriptions.ENDED:

@@ -1,0 +1,55 @@
+"""Items that somebody in Stripe's dashboard took out or gave another price: told, not overlooked.
+
+The subscriptions name no organization: it is known by its customer alone.
+"""
+
+import pytest
+
+from tests.support.shop import Shop
+
+
+@pytest.fixture
+def sub(shop: Shop) -> str:
+    """Three Base seats, two of them taken."""
+    customer = shop.organization(base=2)
+    price = shop.services.catalog.price_of("agency", "base", "month", "usd")
+    bought = {"customer": customer, "items[0][price]": price.id, "items[0][quantity]": 3}
+    sub = str(shop.sandbox.post("/v1/subscriptions", bought)["id"])
+    shop.settle(sub)
+    return sub
+
+
+def stickers(shop: Shop) -> str:
+    """A price that is not the catalog's."""
+    form = {
+        "currency": "usd",
+        "unit_amount": 500,
+        "recurring[interval]": "month",
+        "product_data[name]": "Stickers",
+    }
+    return str(shop.sandbox.post("/v1/prices", form)["id"])
+
+
+def test_seats_at_a_price_that_nobody_knows(shop: Shop, sub: str) -> None:
+    item = shop.seats(sub)["base"].item_id
+    form = {"items[0][id]": item, "items[0][price]": stickers(shop), "items[0][quantity]": 1}
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"item_wrong_price"}
+    assert shop.seats(sub)["base"].stripe_quantity == 1
+    # Over, it is no room for anybody either.
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{sub}")
+    shop.settle(sub)
+    assert "active_without_subscription" in shop.findings(sub)
+
+
+def test_seats_that_were_taken_out_beside_something_else(shop: Shop, sub: str) -> None:
+    item = shop.seats(sub)["base"].item_id
+    form = {
+        "items[0][price]": stickers(shop),
+        "items[1][id]": item,
+        "items[1][deleted]": "true",
+    }
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"item_missing"}
