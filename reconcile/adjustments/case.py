@@ -22,7 +22,16 @@ from reconcile.policy.seat_change import (
     decide_change,
     refuse_by_plan,
 )
-from reconcile.policy.values import Change, ContractKind, Keep, PlanRules, Refuse, SubscriptionFacts
+from reconcile.policy.standing import standing_of
+from reconcile.policy.values import (
+    Change,
+    ContractKind,
+    Keep,
+    PlanRules,
+    Refuse,
+    Standing,
+    SubscriptionFacts,
+)
 from reconcile.roster import Counts
 from reconcile.services import Services
 from reconcile.store import contracts, reviews, subscriptions
@@ -141,13 +150,17 @@ def _subscription(
 
 def only_subscription(session: Session, organization_id: str) -> str | Refuse:
     """Return the id of the organization's one subscription with seats, or why there is none."""
-    with_seats = list(subscriptions.seats_of_organization(session, organization_id))
-    if len(with_seats) == 1:
-        return with_seats[0]
-    if with_seats:
+    with_seats = subscriptions.seats_of_organization(session, organization_id)
+    held = subscriptions.of_organization(session, organization_id)
+    found = [each for each in held if each.id in with_seats]
+    # One that was left unpaid is no second one beside that which took its place.
+    found = [each for each in found if Standing.DEAD not in standing_of(each.status)] or found
+    if len(found) == 1:
+        return found[0].id
+    if found:
         return Refuse(
             code="several_subscriptions",
-            message=f"{len(with_seats)} live subscriptions where there may be one",
+            message=f"{len(found)} live subscriptions where there may be one",
             remedies=("have support cancel the others",),
         )
     return Refuse(

@@ -90,6 +90,16 @@ def test_never_below_the_active_count(shop: Shop, sub: str) -> None:
     assert refused.message == "5 active Voice members: remove members first, then reduce"
 
 
+def test_a_checkout_that_nobody_paid_is_no_second_subscription(shop: Shop, sub: str) -> None:
+    customer = str(shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"])
+    unpaid = shop.subscribe(customer, {"base": 3}, payment_behavior="default_incomplete")
+    shop.settle(unpaid)
+    assert shop.findings(sub) | shop.findings(unpaid) == set()
+    done = applied(shop, previewed(shop, Wanted(quantities={"voice": 6})))
+    assert isinstance(done, Applied)
+    assert shop.quantities(sub) == {"base": 10, "voice": 6}
+
+
 def test_a_preview_binds_to_what_it_saw(shop: Shop, sub: str) -> None:
     wanted = Wanted(quantities={"voice": 7})
     found = previewed(shop, wanted)
