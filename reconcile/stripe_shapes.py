@@ -201,8 +201,7 @@ def _subscription(raw: Json, fetched_at: datetime | None) -> StripeSubscription:
         metadata=dict(raw.get("metadata") or {}),
         billing_mode=(raw.get("billing_mode") or {}).get("type"),
         charges_automatically=raw.get("collection_method") != "send_invoice",
-        # With flexible billing a date may stand in `cancel_at` without the flag.
-        cancel_at_period_end=bool(raw.get("cancel_at_period_end") or raw.get("cancel_at")),
+        cancel_at_period_end=bool(raw.get("cancel_at_period_end")) or _cancels_in(items, raw),
         collection_paused=raw.get("pause_collection") is not None,
         schedule_id=id_of(raw.get("schedule")),
         has_pending_update=raw.get("pending_update") is not None,
@@ -215,6 +214,14 @@ def _subscription(raw: Json, fetched_at: datetime | None) -> StripeSubscription:
         taxed=_is_taxed(raw),
         fetched_at=fetched_at,
     )
+
+
+def _cancels_in(items: Iterable[StripeItem], raw: Json) -> bool:
+    """Return whether `cancel_at` falls within the period: with flexible billing the flag may be
+    missing then. A later date, the end of a year that is billed by the month, is not its end yet.
+    """
+    at, ends = moment(raw.get("cancel_at")), [item.period_end for item in items]
+    return at is not None and all(end is None or at <= end for end in ends)
 
 
 def _is_taxed(raw: Json) -> bool:

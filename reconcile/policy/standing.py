@@ -10,8 +10,8 @@ def standing_of(
 ) -> Standing:
     """Return the standing of a subscription with Stripe's `status` and flags.
 
-    `canceling` is `cancel_at_period_end` or any future `cancel_at`. An unknown status counts as
-    dead: nothing may be written on a guess (the statuses are those of
+    `canceling` is `cancel_at_period_end`, or a `cancel_at` within the period. An unknown status
+    counts as dead: nothing may be written on a guess (the statuses are those of
     docs.stripe.com/api/subscriptions/object).
     """
     if status in _DEAD or status not in {"active", "trialing", "past_due"}:

@@ -19,6 +19,8 @@ from reconcile.stripe_shapes import (
 from tests.support.stripe_events import VERSIONS, subscription
 
 START = datetime.fromtimestamp(1_790_000_000, UTC)
+MONTH_S = 30 * 86_400  # how long the period of `stripe_events.subscription` is
+END = 1_790_000_000 + MONTH_S
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -35,7 +37,10 @@ def test_a_subscription_of_each_version_reads_the_same(version: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
-        ("cancel_at", 1_800_000_000, {"cancel_at_period_end": True}),
+        ("cancel_at_period_end", True, {"cancel_at_period_end": True}),
+        ("cancel_at", END, {"cancel_at_period_end": True}),
+        # The term of a year that is billed by the month: seats are sold until its last month.
+        ("cancel_at", END + MONTH_S, {"cancel_at_period_end": False}),
         ("pause_collection", {"behavior": "void"}, {"collection_paused": True}),
         ("schedule", "sub_sched_1", {"schedule_id": "sub_sched_1"}),
         ("schedule", {"id": "sub_sched_1"}, {"schedule_id": "sub_sched_1"}),
