@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from reconcile import facts, metrics, seeing, tracing
 from reconcile.adjustments import consequences, holding, invoice_check
-from reconcile.adjustments.money import written
+from reconcile.adjustments.outcome import applied_line
 from reconcile.adjustments.preparing import update_of
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.errors import (
@@ -41,7 +41,7 @@ from reconcile.errors import (
 )
 from reconcile.log import learned
 from reconcile.policy.seat_change import Move
-from reconcile.policy.values import FindingKind, Observation, Proration
+from reconcile.policy.values import FindingKind, Observation
 from reconcile.roster import Counts
 from reconcile.services import Services
 from reconcile.store import adjustments as store
@@ -129,11 +129,11 @@ def carry_out(services: Services, adjustment: Adjustment) -> CarriedOut:
     except StoredFailure as error:
         return _after_stored_failure(services, adjustment, error)
     crash_point(CrashPoint.AFTER_CALL)
-    subscription = answer.subscription
     if answer.replayed:
-        # A replayed answer is as old as its key.
+        # As old as its key; and it was an earlier request that made the change.
         subscription = services.stripe.subscription(adjustment.subscription_id)
-    return _applied(services, adjustment, subscription, answer.invoice, answer.request_id)
+        return _applied(services, adjustment, subscription, answer.invoice, None)
+    return _applied(services, adjustment, answer.subscription, answer.invoice, answer.request_id)
 
 
 def resume(services: Services, adjustment: Adjustment) -> CarriedOut:
@@ -267,12 +267,14 @@ def _applied(
         organization_id=adjustment.organization_id, subscription_id=adjustment.subscription_id
     )
     with services.sessions.begin() as session:
+        # Whoever counts the seats reads what is bought, then what is in flight: not across this.
+        roster.lock_organization(session, adjustment.organization_id)
         done = store.finish(
             session,
             adjustment.id,
             state="applied",
             at=at,
-            outcome=_applied_line(adjustment, invoice),
+            outcome=applied_line(adjustment, invoice),
             stripe_request_id=request_id,
             **charged,
         )
@@ -297,20 +299,6 @@ def _applied(
     log.info("adjusted", adjustment=done.id, outcome=done.outcome, stripe_request_id=request_id)
     crash_point(CrashPoint.AFTER_OUTCOME)
     return CarriedOut(invoice_check.check(services, done, subscription, invoice), subscription)
-
-
-def _applied_line(adjustment: Adjustment, invoice: StripeInvoice | None) -> str:
-    if invoice is None:
-        told = {
-            Proration.NONE: "nothing charged",
-            Proration.NEXT_INVOICE: "prorated on the next invoice",
-        }.get(Proration(adjustment.proration_behavior), "its invoice was not found")
-        return f"{adjustment.reason}; {told}"
-    total = written(invoice.total_minor, invoice.currency)
-    due = written(invoice.amount_due_minor, invoice.currency)
-    kind = "credited" if invoice.total_minor < 0 else "charged"
-    told = f"{kind} {total.removeprefix('-')}{invoice_check.made_of(adjustment, invoice)}"
-    return f"{adjustment.reason}; {told} on {invoice.id}, due now {due}"
 
 
 def _declined(services: Services, adjustment: Adjustment, error: CardDeclined) -> CarriedOut:

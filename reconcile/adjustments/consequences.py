@@ -16,9 +16,11 @@ from reconcile.store.adjustments import Adjustment
 
 
 def follow(session: Session, services: Services, done: Adjustment) -> None:
-    """Record everything that follows from an adjustment that Stripe took."""
+    """Record everything that follows from an adjustment that Stripe took.
+
+    The caller holds the organization's lock.
+    """
     if done.moves:
-        roster.lock_organization(session, done.organization_id)
         move_members(session, services, done.organization_id, done.moves, done.actor, done.id)
     organization = roster.organization(session, done.organization_id)
     assert organization is not None
