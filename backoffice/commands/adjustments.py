@@ -21,11 +21,11 @@ from backoffice.commands.operator import (
     refused,
     say_json,
     tell_of,
+    wrapped,
 )
 from reconcile.adjustments.money import written
-from reconcile.operating import explaining, story
+from reconcile.operating import resuming, story
 from reconcile.policy.values import Refuse
-from reconcile.store import adjustments as store
 from reconcile.store import look
 from reconcile.store.adjustments import Adjustment
 from reconcile.store.look import ADJUSTMENT_STATES
@@ -74,24 +74,18 @@ def show_adjustment(adjustment_id: str, as_json: bool) -> None:
 def resume(adjustment_id: str, by: str, because: str, as_json: bool) -> None:
     """Find out now what became of an adjustment in flight, and finish it; charged once either way.
 
-    Exit code 1 while its outcome is still not known.
+    Says whether Stripe had the change already or it was sent now. Exit code 1 while its outcome is
+    still not known.
     """
     actor = actor_of(by, because)
     with asking_stripe() as services:
-        with services.sessions() as session:
-            before = store.by_id(session, adjustment_id)
-        if before is None:
-            raise click.ClickException(f"there is no adjustment {adjustment_id}")
-        ended = explaining.apply(services, before.subscription_id, actor)
-        if isinstance(ended, Refuse):
-            raise refused(ended)
-        with services.sessions() as session:
-            after = store.by_id(session, adjustment_id)
-    assert after is not None
+        done = resuming.resume(services, adjustment_id, actor)
+    if isinstance(done, Refuse):
+        raise refused(done)
     if as_json:
-        say_json({"adjustment": after, "request": ended})
+        say_json(done)
     else:
-        before_now = "" if before.state == "pending" else " before; nothing was done to it now"
-        click.echo(f"{after.id}  {after.state}{before_now}")
-        click.echo(f"    {after.outcome or ended.line}")
-    sys.exit(after.state == "pending")
+        click.echo(f"{done.adjustment.id}  {done.adjustment.state}")
+        click.echo(wrapped(done.line))
+        click.echo(wrapped(done.adjustment.outcome or done.request.line))
+    sys.exit(done.how is resuming.How.UNKNOWN)

@@ -13,7 +13,6 @@ from typing import Any
 
 from reconcile import tracing
 from reconcile.adjustments import model_check
-from reconcile.adjustments.money import written
 from reconcile.catalog import Catalog
 from reconcile.policy.values import FindingKind, Observation, Proration
 from reconcile.services import Services
@@ -150,22 +149,6 @@ def _bills(adjustment: Adjustment, change: SeatChange, invoice: StripeInvoice) -
     # No seats cost nothing, and a new interval may be billed as a whole period: no proration.
     may_be_free = change.to_quantity == 0 or change.price_id != change.from_price_id
     return any(line.amount_minor >= 0 or may_be_free for line in lines)
-
-
-def made_of(adjustment: Adjustment, invoice: StripeInvoice) -> str:
-    """Return what the total is the sum of, where a raise without a charge looks like a mistake.
-
-    Seats that were lowered without a credit are credited with the way back: Stripe gives back what
-    was paid for them, not what they are now.
-    """
-    lowers = any(change.lowers for change in adjustment.changes)
-    amounts = [line.total_minor for line in invoice.lines]
-    credit = -sum(amount for amount in amounts if amount < 0)
-    if lowers or invoice.total_minor > 0 or not credit or not invoice.lines_complete:
-        return ""
-    debit = sum(amount for amount in amounts if amount > 0)
-    seats, unused = written(debit, invoice.currency), written(credit, invoice.currency)
-    return f" ({seats} for the seats, {unused} credited for unused time)"
 
 
 @tracing.traced("check invoice")

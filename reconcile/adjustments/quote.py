@@ -178,6 +178,9 @@ def _bill_in_words(found: Quote) -> str:
         return f"It takes effect on {found.at_renewal:%d %b %Y}; nothing is billed now."
     if found.total_minor < 0:
         return f"{amount} is credited on the next invoice; nothing is refunded."
+    if not found.charged_now and found.total_minor:
+        # Fewer seats cost more where they fall short of a volume price.
+        return f"{amount} is billed on the next invoice; nothing is billed now."
     if not found.charged_now:
         return "Nothing is billed now."
     due = written(found.due_now_minor, found.currency)

@@ -271,14 +271,21 @@ def _adjusted(session: Session, adjustment: Adjustment) -> Iterator[Step]:
     }
     yield Step(what="intended", line=adjustment.reason, at=adjustment.created_at, facts=facts)
     if adjustment.called_at is not None:
-        request = adjustment.stripe_request_id or "not known"
         yield Step(
             what="called Stripe",
-            line=f"attempt {adjustment.attempt}, request {request}",
+            line=f"attempt {adjustment.attempt}, {_answered(adjustment)}",
             at=adjustment.called_at,
             facts={"idempotency_key": adjustment.idempotency_key},
         )
     yield from _outcome(session, adjustment)
+
+
+def _answered(adjustment: Adjustment) -> str:
+    if adjustment.stripe_request_id:
+        return f"request {adjustment.stripe_request_id}"
+    if adjustment.state == "applied":
+        return "no answer came; Stripe had the change all the same, which was found"
+    return "request not known"
 
 
 def _outcome(session: Session, adjustment: Adjustment) -> Iterator[Step]:

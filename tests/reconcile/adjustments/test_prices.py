@@ -34,6 +34,11 @@ GRADUATED = PriceModel(
     ),
 )
 
+VOLUME = PriceModel(
+    tiers_mode=TiersMode.VOLUME,
+    tiers=(Tier(up_to=10, unit_minor=5000), Tier(up_to=None, unit_minor=4500)),
+)
+
 
 def priced(shop: Shop, currency: str, model: PriceModel) -> Shop:
     """The same shop, the team's seats at this price a month."""
@@ -101,11 +106,7 @@ class Buyer:
 
 def test_a_raise_over_a_volume_break_lowers_the_total_and_is_shown_so(shop: Shop) -> None:
     """Ten at 50.00 are 500.00, eleven at 45.00 are 495.00."""
-    volume = PriceModel(
-        tiers_mode=TiersMode.VOLUME,
-        tiers=(Tier(up_to=10, unit_minor=5000), Tier(up_to=None, unit_minor=4500)),
-    )
-    buyer = Buyer(priced(shop, "usd", volume), 10)
+    buyer = Buyer(priced(shop, "usd", VOLUME), 10)
     seen = buyer.buy(11)
     assert (seen.plan_difference_minor, seen.total_minor, seen.due_now_minor) == (-500, -500, 0)
     assert seen.words == (
@@ -113,6 +114,32 @@ def test_a_raise_over_a_volume_break_lowers_the_total_and_is_shown_so(shop: Shop
         "USD 5.00 is credited on the next invoice; nothing is refunded."
     )
     assert buyer.renewal()["total"] == 11 * 4500
+
+
+def test_fewer_seats_that_fall_short_of_a_volume_price_cost_more_and_say_so(shop: Shop) -> None:
+    """Eleven at 45.00 are 495.00, ten at 50.00 are 500.00: for half of the month 2.50 more."""
+    buyer = Buyer(priced(shop, "usd", VOLUME), 11)
+    buyer.at(15 * DAY_S)
+    seen = buyer.buy(10)
+    assert (seen.plan_difference_minor, seen.total_minor, seen.due_now_minor) == (500, 250, 0)
+    assert seen.words == (
+        "Change: -1 Member seat. New plan total: USD 500.00/month (+USD 5.00/month). "
+        "USD 2.50 is billed on the next invoice; nothing is billed now."
+    )
+    (done,) = shop.adjustments(buyer.sub)
+    assert done.outcome == (
+        "-1 Member seat; charged USD 2.50 (USD 250.00 for the seats, USD 247.50 credited for "
+        "unused time) on the next invoice"
+    )
+    assert buyer.renewal()["total"] == 10 * 5000 + 250
+
+
+def test_fewer_seats_are_credited_and_say_how_much(shop: Shop) -> None:
+    buyer = Buyer(priced(shop, "usd", PriceModel(unit_minor=1000)), 3)
+    buyer.at(15 * DAY_S)
+    buyer.buy(1)
+    (done,) = shop.adjustments(buyer.sub)
+    assert done.outcome == "-2 Member seats; credited USD 10.00 on the next invoice"
 
 
 def test_graduated_tiers(shop: Shop) -> None:
