@@ -15,6 +15,7 @@ from reconcile.tables import events
 
 LOWER = "trueup.renewal.lower"  # follows from the active count; the latest one counts
 APPROVED = "trueup.renewal.approved"  # an account manager's change of a contract
+PLANNED = frozenset({LOWER, APPROVED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,13 @@ def _plan(
     inbox.add_request(
         session, type=kind, work_key=f"sub:{subscription_id}", payload=payload, due_at=due_at
     )
+
+
+def waits_for(session: Session, subscription_id: str, period_end: datetime) -> bool:
+    """Return whether anything is planned for the end of this period, and not made."""
+    end = int(period_end.timestamp())
+    rows = (row for kind in PLANNED for row in _waiting(session, subscription_id, kind))
+    return any(orjson.loads(row.payload)["period_end"] == end for row in rows)
 
 
 def planned_until(session: Session, subscription_id: str, moment: datetime) -> dict[str, int]:
