@@ -1,6 +1,5 @@
 """Somebody buys seats in Stripe's dashboard at the moment in which members need them."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from reconcile.actor import Actor
@@ -8,8 +7,10 @@ from reconcile.members.activation import activate
 from reconcile.members.joining import Done
 from reconcile.store import roster
 from reconcile.store.roster import AutoAdd
+from tests.support.operating import locks_waited_for
 from tests.support.roster import add_member
 from tests.support.shop import Shop
+from tests.support.workshop import eventually
 
 
 def test_a_seat_that_stripe_has_already_is_not_bought_again(shop: Shop) -> None:
@@ -48,7 +49,7 @@ def test_seats_are_not_taken_over_while_a_member_is_let_in(shop: Shop) -> None:
             roster.lock_organization(session, "org_1")
             add_member(session, "org_1", "ann")
             settled = beside.submit(shop.settle, sub)
-            time.sleep(1)
+            eventually(lambda: locks_waited_for(shop.services) == 1 or settled.done())
             assert not settled.done()
         settled.result()
     assert shop.quantities(sub) == {"voice": 3}

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from sqlalchemy import text
 
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
@@ -20,6 +19,7 @@ from reconcile.policy.seat_change import Wanted
 from reconcile.settings import Settings
 from reconcile.store import audit, roster
 from reconcile.store.roster import AutoAdd, Member
+from tests.support.operating import locks_waited_for
 from tests.support.racing import Racer, Stable, call, race
 from tests.support.roster import add_member, add_members, add_organization
 from tests.support.shop import Shop
@@ -223,10 +223,7 @@ def test_a_reduction_against_an_activation(shop: Shop, two: list[Racer], first: 
 
 
 def are_waiting(shop: Shop, count: int) -> bool:
-    """Whether so many connections wait for a lock."""
-    with shop.services.sessions() as session:
-        waiting = text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
-        return bool(session.scalar(waiting) == count)
+    return locks_waited_for(shop.services) == count
 
 
 def test_a_burst_of_twenty_is_one_update_and_one_charge(

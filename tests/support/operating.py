@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from reconcile.actor import Actor
 from reconcile.services import Services
@@ -103,6 +103,16 @@ def rows(services: Services) -> dict[str, Any]:
     """Every inbox row by id."""
     with services.sessions() as session:
         return {row.id: row for row in session.execute(select(events))}
+
+
+def locks_waited_for(services: Services) -> int:
+    """How many connections of the test's database wait for a named lock or a row's."""
+    waiting = text(
+        "select count(*) from pg_stat_activity where datname = current_database() "
+        "and wait_event_type = 'Lock' and wait_event in ('advisory', 'transactionid')"
+    )
+    with services.sessions() as session:
+        return int(session.scalar(waiting) or 0)
 
 
 def audited(services: Services, action: str) -> list[Any]:
