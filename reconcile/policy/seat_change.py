@@ -307,7 +307,24 @@ def _out_of_bounds(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
                 message=f"At most {known.ceiling} {label} seats can be bought",
                 remedies=("ask for a larger plan",),
             )
-    return _contract_removal(facts, wanted)
+    return _switched_below_active(facts, wanted) or _contract_removal(facts, wanted)
+
+
+def _switched_below_active(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
+    """Refuse a switch of the interval while seats are short: it writes every item again."""
+    if wanted.interval in {None, facts.interval}:
+        return None
+    active = facts.active_after(wanted.moves)
+    for seat_type, count in sorted(_on_items(facts, facts.quantities()).items()):
+        if seat_type not in wanted.quantities and count < active[seat_type]:
+            label = label_of(facts.rules, seat_type)
+            return Refuse(
+                code="below_active",
+                message=f"{active[seat_type]} active {label} members, {count} seats bought: "
+                "buy seats or remove members first",
+                remedies=(f"buy {label} seats", f"remove {label} members first"),
+            )
+    return None
 
 
 def _below_active(seat_type: str, label: str, active: int, wanted: Wanted) -> Refuse:

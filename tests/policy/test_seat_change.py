@@ -127,6 +127,15 @@ def test_an_interval_switch_may_carry_a_change_of_seats() -> None:
     assert change.quantities == {"base": 2, "voice": 2}
 
 
+def test_an_interval_is_not_switched_while_seats_are_short() -> None:
+    """B5: every item is written again, and none below who is active."""
+    short = change_facts((4, 3), (3, 5))
+    outcome = refused(short, interval="year")
+    assert outcome.code == "below_active"
+    assert outcome.message.startswith("4 active Base members, 3 seats bought: buy seats")
+    assert decided(short, interval="year", quantities={"base": 4}).interval == "year"
+
+
 def test_annual_to_monthly_is_an_invoice_today() -> None:
     """B10: usually a credit, used up by the next invoices."""
     change = decided(change_facts((2, 3), (2, 2), interval="year"), interval="month")
