@@ -109,6 +109,9 @@ def record(
     problems: dict[str, ItemProblem] = {}
     for item in subscription.items:
         seat_type, problem = _seat_of(services.catalog, organization.plan, bought, item)
+        if problem is None and item.currency != subscription.currency:
+            # A price of several currencies: the catalog's amounts are of its own.
+            problem = ItemProblem.WRONG_CURRENCY
         if seat_type is None:
             continue
         if seat_type in found:

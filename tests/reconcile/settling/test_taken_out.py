@@ -3,8 +3,13 @@
 The subscriptions name no organization: it is known by its customer alone.
 """
 
+from dataclasses import replace
+
 import pytest
 
+from reconcile import facts, seeing
+from reconcile.policy.values import ItemProblem
+from reconcile.store import roster
 from tests.support.shop import Shop
 
 
@@ -53,3 +58,15 @@ def test_seats_that_were_taken_out_beside_something_else(shop: Shop, sub: str) -
     shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
     shop.settle(sub)
     assert shop.findings(sub) == {"item_missing"}
+
+
+def test_seats_billed_in_another_currency_of_their_price(shop: Shop, sub: str) -> None:
+    """Stripe's `currency_options`: the price goes on saying its first currency, the amounts are of
+    another; a ceiling of money and the model of the proration would be off."""
+    seen = seeing.fetched(shop.services, sub)
+    in_yen = replace(seen, subscription=replace(seen.subscription, currency="jpy"))
+    with shop.services.sessions() as session:
+        organization = roster.organization(session, "org_1")
+        assert organization is not None
+        problems = facts.record(session, shop.services, in_yen, organization).problems
+    assert problems == {"base": ItemProblem.WRONG_CURRENCY}
