@@ -175,10 +175,12 @@ def _cut_off(services: Services, adjustment: Adjustment) -> bool:
 def _outdated(adjustment: Adjustment, subscription: StripeSubscription) -> str | None:
     """Return why a change that left no trace must not be sent any more, or None.
 
-    Its period is over: what was to be free of charge, or prorated in it, is neither in the next
-    one. Or a person set another quantity since: sent again, a raise could lower it below the
-    members who are active by now.
+    The subscription is over. Or its period is: what was to be free of charge, or prorated in it, is
+    neither in the next one. Or a person set another quantity since: sent again, a raise could lower
+    it below the members who are active by now.
     """
+    if subscription.status in subscriptions.ENDED:
+        return "Stripe has no trace of it, and the subscription is over"
     started, since = subscription.period_start, adjustment.proration_date
     if started is not None and since is not None and since < started:
         return "Stripe has no trace of it, and its billing period is over"

@@ -1,5 +1,7 @@
 """One purchased organization end to end: seen first, edited in the dashboard, raised back."""
 
+from reconcile.adjustments import adjusting, preparing
+from reconcile.policy.values import Change, Proration
 from tests.support.shop import Shop
 
 
@@ -47,3 +49,27 @@ def test_a_second_subscription_that_was_canceled_leaves_no_finding_behind(shop: 
     shop.settle(second)
     shop.settle(sub)
     assert shop.findings(second) == shop.findings(sub) == set()
+
+
+def test_a_subscription_that_ends_while_a_raise_is_on_its_way(shop: Shop) -> None:
+    """What Stripe would refuse is not sent again: its end would be a dead letter, and unheard."""
+    customer = shop.organization(voice=2)
+    sub = shop.subscribe(customer, {"voice": 2})
+    shop.settle(sub)
+    intent = preparing.prepare(
+        shop.services,
+        shop.services.stripe.subscription(sub),
+        Change(quantities={"voice": 3}, proration=Proration.CHARGE_NOW, reason="+1 Voice seat"),
+        trigger="test",
+        active={"voice": 2},
+    )
+    with shop.services.sessions.begin() as session:
+        adjusting.intend(session, shop.services, intent)
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{sub}")
+    shop.settle(sub)
+    (given_up,) = shop.adjustments(sub)
+    assert (given_up.state, given_up.outcome) == (
+        "failed",
+        "Stripe has no trace of it, and the subscription is over",
+    )
+    assert shop.findings(sub) == {"active_without_subscription"}
