@@ -1,6 +1,7 @@
 """What an activation is decided from, in the states that only Stripe and time bring about."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,9 +11,13 @@ from reconcile.members.activation import Done, activate
 from reconcile.policy.seat_change import Move
 from reconcile.policy.values import Change, Proration, Refuse
 from reconcile.settings import Settings
+from reconcile.store import adjustments, subscriptions
+from reconcile.store.roster import lock_organization
+from tests.support.operating import locks_waited_for
 from tests.support.roster import add_member, add_members
 from tests.support.sandbox import Sandbox
 from tests.support.shop import Shop, opened_shop
+from tests.support.workshop import eventually
 
 
 @pytest.fixture
@@ -51,6 +56,29 @@ def test_the_seat_that_a_member_on_the_way_needs_is_not_free(shop: Shop) -> None
     with shop.services.sessions() as session:
         counts = shop.services.roster.counts(session, "org_1").by_seat_type
     assert counts == {"base": 1, "voice": 2}
+
+
+def test_a_reduction_is_not_over_in_the_middle_of_a_check(shop: Shop) -> None:
+    """What is bought is read first, then what is in flight: over in between, it is neither."""
+    customer = shop.organization("org_1", voice=2)
+    subscription_id = shop.subscribe(customer, {"voice": 4})
+    shop.settle(subscription_id)
+    intent = preparing.prepare(
+        shop.services,
+        shop.services.stripe.subscription(subscription_id),
+        Change(quantities={"voice": 2}, proration=Proration.NEXT_INVOICE, reason="-2 Voice seats"),
+        trigger="test",
+        active={"voice": 2},
+    )
+    with shop.services.sessions.begin() as session:
+        adjustment = adjusting.intend(session, shop.services, intent)
+    with ThreadPoolExecutor(1) as others, shop.services.sessions.begin() as session:
+        lock_organization(session, "org_1")
+        carried_out = others.submit(adjusting.carry_out, shop.services, adjustment)
+        eventually(lambda: carried_out.done() or locks_waited_for(shop.services) > 0)
+        assert subscriptions.seats_of(session, subscription_id)["voice"].quantity == 4
+        assert adjustments.pending(session, subscription_id) is not None
+    assert carried_out.result().adjustment.state == "applied"
 
 
 def test_an_item_that_stripe_no_longer_has_is_no_room(shop: Shop) -> None:
