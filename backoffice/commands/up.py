@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from backoffice.demo.buyer import API_KEY, Buyer
 from backoffice.local import parts
 from backoffice.local.example import example_catalog
 from backoffice.local.network import free_port, is_free
-from backoffice.local.processes import Command, Process
+from backoffice.local.processes import Command, Process, started_on_a_free_port
 from backoffice.local.servers import Servers, local_servers
 from backoffice.local.supervisor import Supervisor
 from reconcile.catalog import load_catalog
@@ -88,10 +89,7 @@ def _share(path: Path, lines: list[str]) -> None:
 
 def _start_sandbox(home: Path) -> tuple[Process, str]:
     """The sandbox and its url."""
-    port = free_port()
-    process = Process(parts.sandbox({}, port), home)
-    process.start()
-    process.wait_ready()
+    process, port = started_on_a_free_port(partial(parts.sandbox, {}), home)
     return process, parts.url(port)
 
 

@@ -18,7 +18,10 @@ from pathlib import Path
 from backoffice.local import leftovers
 from backoffice.local.account import Account
 from backoffice.local.errors import ProcessFailedError
+from backoffice.local.network import free_port
 
+PORT_ATTEMPTS = 3
+PORT_TAKEN = "Address already in use"
 POLL_S = 0.02
 TAIL_BYTES = 4_000
 LOG_KEPT_BYTES = 10_000_000
@@ -157,6 +160,27 @@ class Process:
     def failure(self, what: str) -> ProcessFailedError:
         """The error that says what happened, with the tail of the log."""
         return ProcessFailedError(self.command.name, what, self.log, self.tail())
+
+
+def started_on_a_free_port(command: Callable[[int], Command], home: Path) -> tuple[Process, int]:
+    """Start what `command` says for a port and wait until it is ready; the process and its port.
+
+    Between choosing a port and taking it somebody else may have: then another one is chosen.
+    ProcessFailedError when it ends for another reason, or takes too long.
+    """
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        port = free_port()
+        process = Process(command(port), home)
+        process.start()
+        try:
+            process.wait_ready()
+        except ProcessFailedError:
+            process.stop()
+            if attempt == PORT_ATTEMPTS or PORT_TAKEN not in process.tail():
+                raise
+        else:
+            return process, port
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:

@@ -13,9 +13,7 @@ from backoffice.local.account import make_home
 from backoffice.local.binaries import valkey_binary
 from backoffice.local.errors import ProcessFailedError
 from backoffice.local.network import LOOPBACK, free_port
-from backoffice.local.processes import Command, Process
-
-PORT_ATTEMPTS = 3
+from backoffice.local.processes import PORT_ATTEMPTS, PORT_TAKEN, Command, Process
 
 _CONFIGURATION = """\
 bind {address}
@@ -61,7 +59,7 @@ class Valkey:
                 self.process.wait_ready()
             except ProcessFailedError:
                 # Between choosing a port and taking it somebody else may have.
-                if attempt == PORT_ATTEMPTS or "Address already in use" not in self.process.tail():
+                if attempt == PORT_ATTEMPTS or PORT_TAKEN not in self.process.tail():
                     raise
                 self._take_port()
                 self._configure()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backoffice.local import leftovers
+from backoffice.local import leftovers, processes
 from backoffice.local.errors import ProcessFailedError
-from backoffice.local.processes import Command, Process
+from backoffice.local.network import free_port
+from backoffice.local.processes import Command, Process, started_on_a_free_port
 from backoffice.local.supervisor import RestartPolicy, Supervisor
 
 ROOT = Path(__file__).parent.parent.parent
@@ -79,7 +81,8 @@ def test_stopping_in_order_leaves_no_record(tmp_path: Path) -> None:
 PARENT = """
 import os, signal, sys
 from pathlib import Path
-from backoffice.local.processes import Command, Process
+from backoffice.local.network import free_port
+from backoffice.local.processes import Command, Process, started_on_a_free_port
 child = Process(Command("child", ("/bin/sleep", "60")), Path(sys.argv[1]))
 child.start()
 print(child.pid, flush=True)
@@ -98,6 +101,44 @@ def _killed_parent(home: Path) -> int:
     parent.wait()
     parent.stdout.close()
     return child
+
+
+LISTENER = """
+import pathlib, socket, time
+server = socket.create_server(("127.0.0.1", PORT))
+pathlib.Path("MARK").touch()
+time.sleep(60)
+"""
+
+
+def test_a_port_that_somebody_took_meanwhile_is_exchanged_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listener(port: int) -> Command:
+        mark = tmp_path / str(port)
+        script = LISTENER.replace("PORT", str(port)).replace("MARK", str(mark))
+        return python(script, ready=mark.exists)
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        ports = iter((taken, free_port()))
+        monkeypatch.setattr(processes, "free_port", lambda: next(ports))
+        process, port = started_on_a_free_port(listener, tmp_path)
+    assert port != taken
+    assert process.alive
+    process.stop()
+
+
+def test_what_ends_for_another_reason_is_started_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def hopeless(port: int) -> Command:
+        asked.append(port)
+        return python("raise SystemExit('no such catalog')", ready=lambda: False)
+
+    with pytest.raises(ProcessFailedError, match="no such catalog"):
+        started_on_a_free_port(hopeless, tmp_path)
+    assert len(asked) == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the child")

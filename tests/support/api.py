@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from backoffice.api import tokens
 from backoffice.api.app import create_app
 from backoffice.api.tokens import SCOPES
 from backoffice.local import parts
-from backoffice.local.network import free_port
-from backoffice.local.processes import Process
+from backoffice.local.processes import Process, started_on_a_free_port
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import tokens as store
@@ -174,12 +174,9 @@ def running_api(
     home: Path, settings: Settings, services: Services, **more: str
 ) -> Iterator[tuple[Client, Process]]:
     """The API as a process on a free port, and a client of it with every scope."""
-    port = free_port()
     env = dict(os.environ) | environment(settings) | more
-    process = Process(parts.api(env, port), home)
-    process.start()
+    process, port = started_on_a_free_port(partial(parts.api, env), home)
     try:
-        process.wait_ready()
         yield Client(token=a_token(services), url=parts.url(port)), process
     finally:
         process.kill()

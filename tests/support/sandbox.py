@@ -10,8 +10,8 @@ from typing import Any
 
 import requests
 
-from backoffice.local.network import LOOPBACK, accepts, free_port
-from backoffice.local.processes import Command, Process
+from backoffice.local.network import LOOPBACK, answers_http
+from backoffice.local.processes import Command, Process, started_on_a_free_port
 
 API_KEY = "sk_test_of_the_tests"
 TIMEOUT_S = 30
@@ -54,19 +54,17 @@ class Sandbox:
 @contextmanager
 def running_sandbox(home: Path) -> Iterator[Sandbox]:
     """A sandbox on a free loopback port, its log in `home`; ended at the end."""
-    port = free_port()
-    process = Process(
-        Command(
+
+    def command(port: int) -> Command:
+        return Command(
             name=f"sandbox-{port}",
             argv=(sys.executable, "-m", "sandbox", "--port", str(port)),
             env=dict(os.environ),
-            ready=lambda: accepts(port),
-        ),
-        home,
-    )
-    process.start()
+            ready=lambda: answers_http(port, "/_sandbox/clock"),
+        )
+
+    process, port = started_on_a_free_port(command, home)
     try:
-        process.wait_ready()
         yield Sandbox(f"http://{LOOPBACK}:{port}", process)
     finally:
         process.stop()

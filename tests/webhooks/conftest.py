@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from backoffice.local import parts
-from backoffice.local.network import free_port
-from backoffice.local.processes import Process
+from backoffice.local.processes import Process, started_on_a_free_port
 from backoffice.local.servers import Servers
 from reconcile.settings import PREFIX
 from tests.support.webhooks import SECRET
@@ -31,7 +30,6 @@ class Receiver:
 @contextmanager
 def running_receiver(home: Path, servers: Servers, **settings: str) -> Iterator[Receiver]:
     """A receiver on a free port; settings by their plain names override the tests' own."""
-    port = free_port()
     named = {
         "database_url": servers.database_url,
         "redis_url": servers.redis_url,
@@ -41,10 +39,8 @@ def running_receiver(home: Path, servers: Servers, **settings: str) -> Iterator[
     environment = dict(os.environ) | {
         f"{PREFIX}{name.upper()}": value for name, value in named.items()
     }
-    process = Process(parts.receiver(environment, port), home)
-    process.start()
+    process, port = started_on_a_free_port(partial(parts.receiver, environment), home)
     try:
-        process.wait_ready()
         yield Receiver(parts.url(port), process)
     finally:
         process.kill()
