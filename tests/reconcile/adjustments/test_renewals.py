@@ -141,6 +141,16 @@ def test_an_event_right_before_the_last_hour_leaves_the_plan_for_its_hour(
     assert shop.quantities(team) == {"member": 3}
 
 
+def test_what_is_taken_before_its_hour_waits_for_it_again(
+    shop: Shop, clock: str, team: str
+) -> None:
+    """Whatever made it due: somebody who put it aside and took it back, say."""
+    assert in_its_hour(shop, team).ended == Ended.POSTPONED
+    advance(shop, clock, period_end(shop, team) - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.DONE
+    assert shop.quantities(team) == {"member": 3}
+
+
 def test_a_pause_that_ends_before_the_last_hour_leaves_the_plan_for_its_hour(
     shop: Shop, clock: str, team: str
 ) -> None:
