@@ -43,7 +43,7 @@ def test_help_is_quick_and_loads_no_machinery() -> None:
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in PROMISED.split())
     # A third of a second when the machine is idle; the bound is for a busy one.
-    assert elapsed_s < 3
+    assert elapsed_s < 15
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, backoffice.cli; print(*sys.modules)"],
         cwd=ROOT,

@@ -31,7 +31,7 @@ def shown(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while not accepts(port):
                 assert time.monotonic() < until
                 time.sleep(0.05)

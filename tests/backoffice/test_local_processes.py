@@ -22,7 +22,7 @@ from backoffice.local.supervisor import RestartPolicy, Supervisor
 
 ROOT = Path(__file__).parent.parent.parent
 SLEEP = ("/bin/sleep", "60")
-WAIT_S = 20
+WAIT_S = 60
 
 
 def wait_until(true: Callable[[], bool]) -> None:

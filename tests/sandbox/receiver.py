@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass(frozen=True)

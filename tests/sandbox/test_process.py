@@ -12,7 +12,8 @@ import pytest
 
 from tests.sandbox.client import Api
 
-END_S = 5.0
+# The delivery that hangs would take ten seconds and be tried again, time after time.
+END_S = 9.0
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_killed_database_has_lost_nothing_and_comes_back_by_itself(
         postgres.process.kill()
         started = time.monotonic()
         assert post_event(running.url, a_change()).status_code == 503
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15
         assert requests.get(f"{running.url}/healthz", timeout=30).ok
         unready = requests.get(f"{running.url}/readyz", timeout=10)
         assert unready.status_code == 503
@@ -183,7 +183,7 @@ def test_a_locked_table_is_a_503_in_time_and_the_row_is_kept(
             connection.execute(text("lock table events in access exclusive mode"))
             started = time.monotonic()
             assert post_event(running.url, event).status_code == 503
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 15
         assert post_event(running.url, event).status_code == 200
     assert event["id"] in ids(engine)
 

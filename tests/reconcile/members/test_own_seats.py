@@ -266,7 +266,7 @@ def test_one_members_change_asks_stripe_for_one_seat_of_three_hundred(
                 session.execute(insert(table).values({**row, **another}))
     started_at = time.monotonic()
     assert calls_for_a_change(shop) == alone == 1
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 30
     assert shop.findings(None) == set()
 
 

@@ -198,15 +198,11 @@ def test_a_strange_wish_for_time_is_not_believed(retry_after: str) -> None:
 def test_a_slow_host_is_left_alone_for_a_moment(services: Services, host: Host) -> None:
     host.takes_s = 1.5
     notice_id, other = tell(services), tell(services, "org_1/2")
-    started = time.monotonic()
     report = send(services, notice_id)
-    assert time.monotonic() - started < 1.4
     assert "no answer (ReadTimeout)" in report.line
     assert kept(services, notice_id).trouble == "no answer (ReadTimeout)"
-    started = time.monotonic()
     assert send(services, other).ended is Ended.POSTPONED
-    assert time.monotonic() - started < 0.9, "it was tried"
-    assert len(host.came) == 1
+    assert len(host.came) == 1, "it was tried"
     # The one that failed tries again when its own delay is over; success frees the others.
     host.takes_s = 0
     make_due(services)
