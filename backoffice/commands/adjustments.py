@@ -88,4 +88,7 @@ def resume(adjustment_id: str, by: str, because: str, as_json: bool) -> None:
         click.echo(f"{done.adjustment.id}  {done.adjustment.state}")
         click.echo(wrapped(done.line))
         click.echo(wrapped(done.adjustment.outcome or done.request.line))
+        for each in done.anew:
+            click.echo(f"{each.id}  {each.state}")
+            click.echo(wrapped(f"Decided now, besides: {each.outcome or each.reason}"))
     sys.exit(done.how is resuming.How.UNKNOWN)

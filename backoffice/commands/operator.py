@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, TypeVar
 
 import click
@@ -19,7 +20,7 @@ import orjson
 from backoffice.commands.explain import need, read_settings
 from reconcile.actor import Actor
 from reconcile.budget import Unbudgeted
-from reconcile.operating.story import Story
+from reconcile.operating.story import Step, Story
 from reconcile.policy.values import Refuse
 from reconcile.services import Services, build_services, open_services
 from reconcile.settings import Settings
@@ -267,14 +268,22 @@ def tell(story: Story) -> None:
     click.echo(story.id)
     for name, value in story.about.items():
         if value not in (None, "", [], {}):
-            click.echo(wrapped(f"{name:<14} {_brief(value)}", "  "))
-    for step in story.steps:
+            click.echo(wrapped(f"{name:<15} {_brief(value)}", "  "))
+    for _, alike in groupby(story.steps, key=_mistake):
+        step, *more = alike
         click.echo(f"{clock(step.at):<20}  {step.what}")
         click.echo(wrapped(step.line))
         for told in _facts(step.facts):
             click.echo(wrapped(told, "      "))
+        if more:
+            click.echo(f"{clock(more[-1].at):<20}  {step.what}, {len(more)} more alike by then")
     for line in story.next:
         click.echo(f"next: {line}")
+
+
+def _mistake(step: Step) -> object:
+    """Return what tries that failed in a row for the same cause have in common."""
+    return (step.what, step.facts["fingerprint"]) if "fingerprint" in step.facts else id(step)
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterable[str]:

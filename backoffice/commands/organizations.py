@@ -67,7 +67,7 @@ def show_organization(organization_id: str, as_json: bool) -> None:
     _listed("open findings", found["open_findings"], show_finding)
     _listed("dead letters", found["dead_letters"], show_event)
     _listed("adjustments", found["adjustments"], show_adjustment)
-    _listed("events", found["events"], show_event)
+    _listed("events that were work", found["events"], show_event)
     for notice in found["notices"]:
         told = "delivered" if notice.delivered_at else notice.trouble or "on its way"
         click.echo(f"told  {clock(notice.created_at)}  {notice.type}, {told}")
@@ -81,6 +81,7 @@ def show_organization(organization_id: str, as_json: bool) -> None:
 
 def _look(services: Services, organization_id: str) -> dict[str, Any] | None:
     of_it = Filters(organization_id=organization_id)
+    worked = Filters(organization_id=organization_id, not_states=("ignored",))
     dead = Filters(organization_id=organization_id, state="dead")
     is_open = Filters(organization_id=organization_id, state="open")
     with services.sessions() as session:
@@ -92,7 +93,7 @@ def _look(services: Services, organization_id: str) -> dict[str, Any] | None:
             "open_findings": look.findings_page(session, is_open, limit=USUAL_LIMIT),
             "dead_letters": look.events_page(session, dead, limit=USUAL_LIMIT),
             "adjustments": look.adjustments_page(session, of_it, limit=LATELY),
-            "events": look.events_page(session, of_it, limit=LATELY),
+            "events": look.events_page(session, worked, limit=LATELY),
             "notices": notices.page(session, organization_id=organization_id, limit=LATELY),
             "audit": audit.page(session, organization_id=organization_id, limit=LATELY),
         }

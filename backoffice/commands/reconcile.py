@@ -19,7 +19,7 @@ from backoffice.commands.operator import (
 from reconcile.adjustments.money import written
 from reconcile.operating import explaining
 from reconcile.operating.explaining import Explained
-from reconcile.policy.values import Refuse
+from reconcile.policy.values import Proration, Refuse
 
 _SEATS = {
     "seat_type": "seat type",
@@ -30,9 +30,15 @@ _SEATS = {
     "active_before": "before",
     "minimum": "least",
     "hard_cap": "cap",
-    "auto_add": "auto",
+    "auto_add": "auto-add",
     "auto_add_ceiling": "ceiling",
     "problem": "problem",
+}
+
+_PRORATED = {
+    Proration.CHARGE_NOW: "prorated and billed now",
+    Proration.NEXT_INVOICE: "prorated on the next invoice",
+    Proration.NONE: "nothing prorated",
 }
 
 
@@ -117,10 +123,13 @@ def _table(seats: list[Mapping[str, Any]]) -> list[list[str]]:
         for name in _SEATS
         if any(seat.get(name) is not None and seat[name] is not False for seat in seats)
     ]
-    return [
-        [_SEATS[name], *("-" if seat.get(name) is None else str(seat[name]) for seat in seats)]
-        for name in shown
-    ]
+    return [[_SEATS[name], *(_cell(seat.get(name)) for seat in seats)] for name in shown]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -132,9 +141,10 @@ def _would(would: Mapping[str, Any]) -> list[str]:
              for name in ("nothing", "later", "held_back", "cost") if name in would]  # fmt: skip
     if "write" in would:
         written_to = _counts(would["write"])
-        lines.insert(0, f"would write {written_to}, proration {would['charged']}")
+        lines.insert(0, f"would write {written_to}, {_PRORATED[would['charged']]}")
     if "total_minor" in would:
         currency = would["currency"]
         total, due = would["total_minor"], would.get("amount_due_minor", 0)
-        lines.append(f"would cost {written(total, currency)}, due now {written(due, currency)}")
+        told = f"would {'credit' if total < 0 else 'cost'} {written(abs(total), currency)}"
+        lines.append(f"{told}, due now {written(due, currency)}")
     return lines

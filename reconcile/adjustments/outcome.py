@@ -19,7 +19,15 @@ def applied_line(adjustment: Adjustment, invoice: StripeInvoice | None) -> str:
     amounts = [line.total_minor for line in invoice.lines]
     told = _moved(adjustment, invoice.total_minor, invoice.currency, amounts)
     due = written(invoice.amount_due_minor, invoice.currency)
-    return f"{adjustment.reason}; {told} on {invoice.id}, due now {due}"
+    return f"{adjustment.reason}; {told} on {invoice.id}, due now {due}{_from_balance(invoice)}"
+
+
+def _from_balance(invoice: StripeInvoice) -> str:
+    """Return what an earlier credit pays, without which the amount due looks like a mistake."""
+    paid = min(invoice.total_minor, -invoice.starting_balance_minor)
+    if paid <= 0:
+        return ""
+    return f", {written(paid, invoice.currency)} paid from the customer's balance"
 
 
 def _waiting(adjustment: Adjustment) -> str:

@@ -10,7 +10,7 @@ from reconcile.actor import Actor
 from reconcile.operating import explaining
 from reconcile.policy.values import Refuse
 from reconcile.services import Services
-from reconcile.store import adjustments
+from reconcile.store import adjustments, look
 from reconcile.store.adjustments import Adjustment
 from reconcile.store.look import Event
 
@@ -27,11 +27,11 @@ class How(StrEnum):
 
 
 _LINES = {
-    How.ENDED_BEFORE: "It had ended before: nothing was sent now.",
-    How.FOUND: "Stripe had the change already: it was found and recorded, nothing was charged now.",
+    How.ENDED_BEFORE: "It had ended before: nothing was sent for it now.",
+    How.FOUND: "Stripe had the change already: it was found and recorded, not made again.",
     How.SENT: "Stripe did not have the change: it was made now, for the first time.",
     How.REFUSED: "The payment was declined: nothing was changed or charged.",
-    How.GIVEN_UP: "It is given up: nothing was charged now.",
+    How.GIVEN_UP: "It is given up: nothing was charged for it now.",
     How.UNKNOWN: "It is not known yet. Whoever tries again finds it, or sends it under the same "
     "key, which Stripe carries out once.",
 }
@@ -39,11 +39,15 @@ _LINES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The adjustment after a look at it, and the request that looked."""
+    """The adjustment after a look at it, and the request that looked.
+
+    `anew` is what the look decided besides, from how things are now: a charge of its own.
+    """
 
     adjustment: Adjustment
     request: Event
     how: How
+    anew: tuple[Adjustment, ...] = ()
 
     @property
     def line(self) -> str:
@@ -66,8 +70,10 @@ def resume(services: Services, adjustment_id: str, actor: Actor) -> Resumed | Re
         return request
     with services.sessions() as session:
         after = adjustments.by_id(session, adjustment_id)
+        made = look.adjustments_from(session, request.superseded_by or request.id)
     assert after is not None
-    return Resumed(adjustment=after, request=request, how=_how(before, after))
+    anew = tuple(each for each in made if each.id != after.id)
+    return Resumed(adjustment=after, request=request, how=_how(before, after), anew=anew)
 
 
 def _how(before: Adjustment, after: Adjustment) -> How:

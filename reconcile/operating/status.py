@@ -26,6 +26,8 @@ from reconcile.store.look import Filters
 LONG_IN_FLIGHT = timedelta(minutes=10)
 # A row is hinted within a poll of the relay; this long, none is at work.
 RELAY_LATE = timedelta(seconds=15)
+# Whom the door refused this lately, with no delivery since, may be Stripe.
+REFUSED_LATELY = timedelta(hours=1)
 # What says more about a mistake than one of its events does. When the cause is gone, one command
 # tries all of it again, and finds out what became of adjustments in flight.
 _CURES = dict.fromkeys(("StripeKeyRefused", "StripeUnavailable", "OutcomeUnknown"), "trueup doctor")
@@ -170,7 +172,7 @@ _REFUSALS = {
 def _receiver(session: Session, queue: QueueSeen | str, asked: Part | None, now: datetime) -> Part:
     """Return whether the door is there, and lets in what Stripe sends. `asked`: what it answered.
 
-    Refusals that a delivery came after are told and wake nobody: strangers knock, too.
+    Old refusals, and those that a delivery came after, are told and wake nobody: strangers knock.
     """
     last = standing.last_delivery(session)
     seen = queue if isinstance(queue, QueueSeen) else None
@@ -187,7 +189,8 @@ def _receiver(session: Session, queue: QueueSeen | str, asked: Part | None, now:
         first = ago(now, min(each.since for each in refused.values()))
         said = counted({_REFUSALS.get(name, name): each.count for name, each in refused.items()})
         lines.append(f"refused {said}, the first {first}, the last {ago(now, newest)}")
-        do += ["trueup doctor"] if last is None or newest > last else []
+        shut_out = now - newest < REFUSED_LATELY and (last is None or newest > last)
+        do += ["trueup doctor"] if shut_out else []
     facts = {
         "last_delivery": last,
         "alive": len(seen.receivers) if seen else None,
@@ -237,7 +240,9 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
     yield Part(
         name="retrying",
         well=not failing,
-        line=counted(found.failing) or "nothing",
+        line="; ".join((counted(found.failing), *(each.fingerprint for each in groups[:3])))
+        if failing
+        else "nothing",
         do=_each_once(
             _CURES.get(_kind(each), "")
             or f"trueup events list --state pending --fingerprint {quote(each.fingerprint)}"

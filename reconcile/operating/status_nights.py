@@ -77,13 +77,21 @@ def _ran(run: Run | None, now: datetime) -> str:
         return "has not run yet"
     ended = ago(now, run.finished_at or run.started_at)
     dry = "" if run.writes else ", dry run"
-    told = {name: run.report[name] for name in _TOLD if name in run.report}
+    told = {said: run.report[name] for name, said in _TOLD.items() if name in run.report}
     if not run.writes and "settled" in told:
         told["would be settled"] = told.pop("settled")
     return f"{run.state} {ended}, night {run.night}{dry}" + (f": {counted(told)}" if told else "")
 
 
-_TOLD = ("subscriptions", "settled", "failed", "looked_at", "missing", "deleted", "redacted")
+_TOLD = {
+    "subscriptions": "subscriptions",
+    "settled": "settled",
+    "failed": "failed",
+    "looked_at": "looked at",
+    "missing": "brought in",
+    "deleted": "deleted",
+    "redacted": "redacted",
+}
 
 
 def _run_facts(run: Run | None) -> dict[str, Any]:

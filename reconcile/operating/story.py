@@ -92,6 +92,7 @@ def of_adjustment(services: Services, adjustment_id: str) -> Story | None:
         "idempotency_key": found.idempotency_key,
         "stripe_request": found.stripe_request_id,
         "invoice": found.invoice_id,
+        "line": found.outcome or found.reason,
     }
     doing: tuple[str, ...] = ()
     if found.state == "pending":

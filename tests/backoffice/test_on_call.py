@@ -231,6 +231,19 @@ def test_the_story_of_a_change_names_everything_of_it(
     assert "4 active, 4 bought, 4 in Stripe" in seen.stdout
 
 
+def test_tries_that_failed_alike_are_told_once(run: Run, services: Services) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    tries = [
+        {"at": (at + timedelta(seconds=number)).isoformat(), "ended": "retry",
+         "attempt": number + 1, "line": f"away, request {number}", "fingerprint": fingerprint}
+        for number, fingerprint in enumerate(["Away", "Away", "Away", "Other"])
+    ]  # fmt: skip
+    told = run("events", "show", put(services, tries=tries)).stdout
+    assert told.count("away, request") == 2
+    assert "  retry, 2 more alike by then" in told
+    assert "fingerprint: Other" in told
+
+
 def test_jobs_say_where_they_are(run: Run, services: Services) -> None:
     put(services, work_key="sub:sub_1")
     put(services, work_key="sub:sub_2", error_class="retry", reason="no way through",

@@ -67,5 +67,15 @@ def test_while_stripe_turns_it_away_it_is_not_known(shop: Shop) -> None:
     assert (found.how, found.adjustment.state) == (How.UNKNOWN, "pending")
 
 
+def test_what_is_decided_anew_beside_it_is_named(shop: Shop) -> None:
+    """Its change would do no good any more; the look at the subscription makes another one."""
+    sub, adjustment_id = left_open(shop, "timeout_before", delay_s=0)
+    shop.edit(sub, "voice", 3)
+    found = resumed(shop, adjustment_id)
+    assert (found.how, found.adjustment.state) == (How.GIVEN_UP, "failed")
+    assert [each.state for each in found.anew] == ["applied"]
+    assert adjustment_id not in {each.id for each in found.anew}
+
+
 def test_what_is_not_there_is_refused(shop: Shop) -> None:
     assert isinstance(resume(shop.services, "adj_none", KIM), Refuse)

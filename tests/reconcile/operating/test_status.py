@@ -100,12 +100,14 @@ def test_what_the_door_refuses_after_the_last_delivery_wakes_somebody(shop: Shop
         "too_large": Refused(count=1, since=last, last=last),
     }
     knocking = replace(IDLE, refused=refused)
-    put(shop.services, received_at=now - timedelta(minutes=50))
+    put(shop.services, received_at=now - timedelta(hours=3))
     found = part(look_around(shop.services, knocking), "receiver")
     assert (found.well, found.do) == (False, ("trueup doctor",))
     assert found.line.endswith(
         "refused 1 too large, 142 with a bad signature, the first 41 min ago, the last 12 s ago"
     )
+    quiet = {"bad_signature": Refused(count=9, since=since, last=now - timedelta(hours=2))}
+    assert part(look_around(shop.services, replace(IDLE, refused=quiet)), "receiver").well
     put(shop.services)
     found = part(look_around(shop.services, knocking), "receiver")
     assert found.well
