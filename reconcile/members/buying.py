@@ -18,11 +18,18 @@ from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
 from reconcile.errors import Busy, RetryLater
 from reconcile.members.joining import REMOVED, Case, Done, Outcome, opened
-from reconcile.members.room import pool_subscription, room_for, seat_taken
+from reconcile.members.room import ITEM_PROBLEMS, pool_subscription, room_for, seat_taken
 from reconcile.members.telling import tell_refused
 from reconcile.policy.activation import ActivationFacts, Allow, Raise, decide_activation
 from reconcile.policy.reconciliation import reconcile
-from reconcile.policy.values import Change, FindingKind, Proration, Refuse, SeatPolicy
+from reconcile.policy.values import (
+    Change,
+    FindingKind,
+    ItemProblem,
+    Proration,
+    Refuse,
+    SeatPolicy,
+)
 from reconcile.services import Services
 from reconcile.store import adjustments, findings, subscriptions, waiting
 from reconcile.store.adjustments import Adjustment
@@ -76,8 +83,8 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
     seen = seeing.fetched(services, subscription_id)
     with services.sessions.begin() as session:
         case = opened(session, services, organization_id, TRUEUP)
-        facts.record(session, services, seen, case.organization)
-        _take_over(case, subscription_id)
+        recorded = facts.record(session, services, seen, case.organization)
+        _take_over(case, subscription_id, recorded.problems)
         raises, chosen = _raises(case)
         active = services.roster.counts(session, organization_id).by_seat_type
     if not raises:
@@ -97,18 +104,22 @@ def buy_for_waiting(services: Services, organization_id: str, subscription_id: s
     _let_in(services, organization_id, chosen, adjustment)
 
 
-def _take_over(case: Case, subscription_id: str) -> None:
-    """Adopt what somebody added in Stripe, as settling would: it is not to be bought once more."""
+def _take_over(case: Case, subscription_id: str, problems: Mapping[str, ItemProblem]) -> None:
+    """Adopt what somebody added in Stripe, as settling would: it is not to be bought once more.
+
+    And tell of what is wrong with its items: on those nothing is bought.
+    """
     session, services = case.session, case.services
-    found, _ = facts.of_subscription(session, services, subscription_id, {}, fetched=True)
+    found, _ = facts.of_subscription(session, services, subscription_id, problems, fetched=True)
     verdict = reconcile(found)
     adopt = getattr(verdict.decision, "adopt", {})
-    told = [o for o in verdict.observations if o.kind is FindingKind.STRIPE_QUANTITY_CHANGED]
+    kinds = ITEM_PROBLEMS | ({FindingKind.STRIPE_QUANTITY_CHANGED} if adopt else set())
+    told = [observation for observation in verdict.observations if observation.kind in kinds]
     scope = Scope(organization_id=case.organization.id, subscription_id=subscription_id)
     findings.sync(
         session,
         scope,
-        told if adopt else (),
+        told,
         frozenset(),
         at=services.clock(),
         opened_by=f"activation:{case.organization.id}",

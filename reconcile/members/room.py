@@ -25,12 +25,12 @@ from reconcile.store.roster import Member, Organization
 from reconcile.store.subscriptions import Held, Seat
 
 # What only a look at Stripe's items can tell; the rest is judged afresh from the rows.
-_ITEM_PROBLEMS = frozenset(
+ITEM_PROBLEMS = frozenset(
     {
-        FindingKind.ITEM_METERED.value,
-        FindingKind.ITEM_WRONG_PRICE.value,
-        FindingKind.ITEM_WRONG_CURRENCY.value,
-        FindingKind.ITEM_DUPLICATE.value,
+        FindingKind.ITEM_METERED,
+        FindingKind.ITEM_WRONG_PRICE,
+        FindingKind.ITEM_WRONG_CURRENCY,
+        FindingKind.ITEM_DUPLICATE,
     }
 )
 
@@ -149,7 +149,7 @@ def _bought(
         arriving=sum(move.to_seat_type == takes for move in moves),
         standing=_standing(held),
         shortfall=reconcile(found).block_growth
-        or any(finding.kind in _ITEM_PROBLEMS for finding in item_findings),
+        or any(finding.kind in ITEM_PROBLEMS for finding in item_findings),
         auto_add=bool(automatic and automatic.enabled),
         auto_add_ceiling=facts.ceiling_of(services, seat, automatic),
         # A person asks: a card that was declined before may have been renewed.

@@ -1,9 +1,12 @@
 """Auto-Add Seats are switched on by an admin, with a ceiling, and it is written down."""
 
+from dataclasses import replace
+
 import pytest
 
 from reconcile.actor import Actor
 from reconcile.members import auto_add
+from reconcile.members.activation import activate
 from reconcile.members.joining import NoSuchOrganization
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import work_off
@@ -86,3 +89,20 @@ def test_an_organization_that_is_not_there(shop: Shop) -> None:
         auto_add.settings_of(shop.services, "org_9")
     with pytest.raises(NoSuchOrganization):
         auto_add.put(shop.services, "org_9", ON, actor=ADA)
+
+
+def test_seats_whose_price_somebody_changed_are_not_bought(shop: Shop, agency: str) -> None:
+    """Before the word of it is in: what is fetched to buy from says it as well."""
+    auto_add.put(shop.services, "org_1", replace(ON, ceiling_minor=None), actor=ADA)
+    old = {"currency": "usd", "unit_amount": 9900, "product_data[name]": "Voice, the old way"}
+    price = shop.sandbox.post("/v1/prices", {**old, "recurring[interval]": "month"})["id"]
+    item = shop.seats(agency)["voice"].item_id
+    form = {"items[0][id]": item, "items[0][price]": price, "items[0][quantity]": 4}
+    shop.sandbox.post(f"/v1/subscriptions/{agency}", form)
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "vic", role="member", seat_type="voice", status="pending")
+    refused = activate(shop.services, "org_1", "vic", actor=ADA)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "shortfall"
+    assert shop.writes(agency) == 0
+    assert shop.findings(agency) == {"item_wrong_price"}
