@@ -13,7 +13,7 @@ from backoffice.local.network import free_port
 from reconcile.settings import Settings
 from worker import queues
 from worker.jobs import JOBS
-from worker.queues import Queue
+from worker.queues import ALIVE_S, Queue
 
 MakeSettings = Callable[..., Settings]
 
@@ -61,3 +61,16 @@ def test_a_server_that_is_away_is_told_at_once(make_settings: MakeSettings) -> N
         with pytest.raises(redis.ConnectionError):
             call()
     assert time.monotonic() - started < 6, "its client tries for three seconds a call"
+
+
+def test_a_sign_of_life_tells_its_age_and_what_was_said(
+    queue: Queue, redis_client: redis.Redis
+) -> None:
+    queue.sign_of_life("relay", "all quiet")
+    (key,) = redis_client.keys("trueup:alive:relay:*")
+    redis_client.pexpire(key, 6_000)
+    (sign,) = queue.signs("relay")
+    assert sign.said == "all quiet"
+    assert ALIVE_S - 6 <= sign.age_s < ALIVE_S
+    queue.gone("relay")
+    assert queue.signs("relay") == []
