@@ -38,8 +38,8 @@ MOST_AUTO_ADDED = 10_000
 class Seen:
     """A subscription as Stripe told it, when by Stripe's clock, and how sure that is.
 
-    `fetched` is what may be written from; `settling` a snapshot that our last write may have
-    overtaken on its way.
+    Only what was `fetched` may be written from: our last write may have overtaken a snapshot on its
+    way.
     """
 
     subscription: StripeSubscription
