@@ -48,30 +48,18 @@ class Due:
 def plan(
     services: Services, subscription: StripeSubscription, change: Change, *, writes: bool
 ) -> Due:
-    """Return whether a lowering at renewal is due, and remember it for its hour if it is not."""
+    """Return whether a lowering at renewal is due, and remember it until it is made.
+
+    In its hour as well: an unpaid invoice, a pause or a failure may last longer than that.
+    """
     assert change.at_renewal
     assert change.proration == Proration.NONE
     start, end = subscription.period_start, subscription.period_end
     now = now_of(services, subscription)
-    if start is None or end is None or now >= end - LAST_HOUR:
+    if start is None or end is None:
         return Due(line=change.reason, change=change)
-    with services.sessions() as session:
-        missed = store.planned_until(session, subscription.id, start)
-        seats = subscriptions.seats_of(session, subscription.id)
-    late = {
-        seat_type: max(wanted, missed[seat_type])
-        for seat_type, wanted in change.quantities.items()
-        if seat_type in missed
-        and max(wanted, missed[seat_type]) < (seats[seat_type].stripe_quantity or 0)
-    }
-    if late:
-        made_good = replace(
-            change,
-            quantities=late,
-            proration=Proration.CHARGE_NOW,
-            at_renewal=False,
-            reason=f"{change.reason}; the renewal was missed, prorated from its start",
-        )
+    is_due = now >= end - LAST_HOUR
+    if not is_due and (made_good := _missed(services, subscription.id, change, start)):
         return Due(line=made_good.reason, change=made_good, prorated_from=start)
     if writes:
         with services.sessions.begin() as session:
@@ -82,7 +70,33 @@ def plan(
                 period_end=end,
                 due_at=_within_hour(services, end, now),
             )
+    if is_due:
+        return Due(line=change.reason, change=change)
     return Due(line=f"{change.reason}, on {end.isoformat(timespec='minutes')}")
+
+
+def _missed(
+    services: Services, subscription_id: str, change: Change, start: datetime
+) -> Change | None:
+    """Return what of the change was to be made for the period that began then, prorated from it."""
+    with services.sessions() as session:
+        missed = store.planned_until(session, subscription_id, start)
+        seats = subscriptions.seats_of(session, subscription_id)
+    late = {
+        seat_type: max(wanted, missed[seat_type])
+        for seat_type, wanted in change.quantities.items()
+        if seat_type in missed
+        and max(wanted, missed[seat_type]) < (seats[seat_type].stripe_quantity or 0)
+    }
+    if not late:
+        return None
+    return replace(
+        change,
+        quantities=late,
+        proration=Proration.CHARGE_NOW,
+        at_renewal=False,
+        reason=f"{change.reason}; the renewal was missed, prorated from its start",
+    )
 
 
 def hour_to_come(services: Services, subscription_id: str) -> datetime | None:

@@ -222,15 +222,17 @@ def test_past_due_in_the_last_hour_who_came_back_is_not_waited_for(
     assert in_its_hour(shop, team).ended == Ended.DONE
 
 
+@pytest.mark.parametrize("left_s", [24 * HOUR_S, HOUR_S // 2])
 def test_who_leaves_while_an_invoice_is_unpaid_is_not_billed_for_another_period(
-    shop: Shop, clock: str
+    shop: Shop, clock: str, left_s: int
 ) -> None:
     customer = shop.organization(plan="team", member=5, test_clock=clock)
     sub = shop.subscribe(customer, {"member": 5}, plan="team")
     shop.settle(sub)
     end = period_end(shop, sub)
-    advance(shop, clock, end - 24 * HOUR_S)
+    advance(shop, clock, end - 25 * HOUR_S)
     past_due(shop, sub, 6)
+    advance(shop, clock, end - left_s)
     shop.activate("org_1", "member", 3)
     shop.settle(sub)
     advance(shop, clock, end + 2 * HOUR_S)
