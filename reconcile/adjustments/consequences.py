@@ -11,7 +11,7 @@ from reconcile.actor import TRUEUP, Actor
 from reconcile.policy.seat_change import Move
 from reconcile.policy.values import SeatPolicy
 from reconcile.services import Services
-from reconcile.store import audit, contracts, notices, roster
+from reconcile.store import audit, contracts, notices, renewals, roster
 from reconcile.store.adjustments import Adjustment
 
 
@@ -34,6 +34,8 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             adjustment_id=done.id,
             because=done.reason,
         )
+        # Of two approved changes the later one counts, also where only the first one waits.
+        renewals.overtake(session, done.subscription_id, after.keys(), trigger=done.trigger)
     _tell_auto_added(session, services, done)
     because = done.reason if done.actor == TRUEUP else done.actor.because
     audit.record(

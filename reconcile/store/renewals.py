@@ -1,6 +1,6 @@
 """What waits for a renewal: inbox rows that come due in the last hour of a period."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -93,18 +93,36 @@ def approved(session: Session, subscription_id: str) -> Approved | None:
 def withdraw(session: Session, subscription_id: str, outcome: str) -> None:
     """Take back every approved change that waits; who forces a rerun finds nothing to apply."""
     for row in _waiting(session, subscription_id, APPROVED):
-        withdrawn = orjson.dumps(orjson.loads(row.payload) | {"quantities": {}})
-        session.execute(
-            update(events)
-            .where(events.c.id == row.id)
-            .values(
-                state="done",
-                payload=withdrawn,
-                outcome=outcome,
-                due_at=None,
-                finished_at=func.now(),
-            )
-        )
+        _leave(session, row, {}, outcome)
+
+
+def overtake(
+    session: Session, subscription_id: str, seat_types: Collection[str], *, trigger: str
+) -> None:
+    """Take out of what waits what was approved of these seat types: a later change was made.
+
+    The request that the change came from, its `trigger`, is left to whoever works it off.
+    """
+    for row in _waiting(session, subscription_id, APPROVED):
+        if row.id != trigger:
+            planned = orjson.loads(row.payload)["quantities"]
+            left = {name: count for name, count in planned.items() if name not in seat_types}
+            _leave(session, row, left, "a later change was made")
+
+
+def _leave(session: Session, row: Any, quantities: Mapping[str, int], outcome: str) -> None:
+    """Leave so much of an approved change; it is done where that is nothing."""
+    values: dict[str, Any] = {
+        "payload": orjson.dumps(orjson.loads(row.payload) | {"quantities": quantities})
+    }
+    if not quantities:
+        values |= {
+            "state": "done",
+            "outcome": outcome,
+            "due_at": None,
+            "finished_at": func.now(),
+        }
+    session.execute(update(events).where(events.c.id == row.id).values(values))
 
 
 def _plan(

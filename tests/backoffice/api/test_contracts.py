@@ -20,7 +20,7 @@ TERMS: dict[str, Any] = {
     "kind": "monthly",
     "quantities": {"pro": 6},
     "starts_at": "2026-04-01T00:00:00Z",
-    "ends_at": "2027-04-01T00:00:00Z",
+    "ends_at": "2126-04-01T00:00:00Z",
     "because": "order 4711",
 }
 
@@ -165,6 +165,20 @@ def test_an_approved_change_is_withdrawn_before_it_is_applied(business: Business
     seen = business.ask(7).ok(201)
     business.approve(seen).ok(201)
     assert business.api.get(f"{ORG}/contract")["approved"]["quantities"] == {"pro": 7}
+
+
+def test_of_two_approved_changes_the_later_one_counts_though_it_does_not_wait(
+    business: Business,
+) -> None:
+    """A6: what waited is not applied over it at the renewal, which would take paid seats away."""
+    shop = business.shop
+    business.approve(business.ask(8).ok(201)).ok(201)
+    business.record(kind="annual_upfront").ok(200)
+    business.approve(business.ask(10).ok(201)).ok(201)
+    assert business.api.get(f"{ORG}/contract").ok(200)["approved"] is None
+    business.at(business.period_end() - HOUR_S // 2)
+    business.in_its_hour()
+    assert shop.quantities(business.sub) == {"pro": 10}
 
 
 def test_a_withdrawn_change_that_is_forced_to_rerun_changes_nothing(business: Business) -> None:
