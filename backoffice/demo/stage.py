@@ -19,7 +19,7 @@ from backoffice.local.processes import Process
 from backoffice.local.servers import Servers
 from reconcile.services import Services
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LOOK_S = 0.05
 T = TypeVar("T")
 

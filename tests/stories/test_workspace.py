@@ -54,7 +54,7 @@ def test_a_business_workspace_under_a_monthly_contract(here: Installation) -> No
 FIVE_SEATS: dict[str, Any] = {
     "quantities": {"pro": 5},
     "starts_at": "2026-04-01T00:00:00Z",
-    "ends_at": "2027-04-01T00:00:00Z",
+    "ends_at": "2126-04-01T00:00:00Z",
     "because": "order 4700",
 }
 

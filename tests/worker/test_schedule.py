@@ -200,7 +200,10 @@ def test_two_schedules_do_a_nights_work_once(settings: Settings, sandbox: Sandbo
         for price in services.catalog.prices():
             create_price(sandbox, price)
         missed_nights(services)
-        env = os.environ | environment(settings)
+        # Half a day away from the tasks' hour: no night begins while the test runs.
+        hours_off = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
+        at = {"TRUEUP_NIGHTLY_AT": hours_off, "TRUEUP_GAP_AUDIT_AT": hours_off}
+        env = os.environ | environment(settings) | at
         both = [subprocess.Popen([sys.executable, "-c", SCHEDULE], env=env) for _ in range(2)]
         queue = Queue(settings)
         try:
