@@ -5,7 +5,6 @@ code; only a defect of ours shows a traceback. Exit codes: 0 all well, 1 somethi
 command was misused.
 """
 
-import gc
 import os
 import sys
 import traceback
@@ -14,7 +13,7 @@ from types import TracebackType
 
 import click
 
-from reconcile import scrub
+from reconcile import garbage, scrub
 
 # name -> (module:command, what it does)
 COMMANDS = {
@@ -117,9 +116,7 @@ def trueup() -> None:
 
 def main() -> None:
     """Entry point of the installed script."""
-    # A start makes a hundred thousand objects that stay. Looking for garbage after each 700 of them
-    # took a tenth of its time.
-    gc.set_threshold(50_000)
+    garbage.look_seldom()
     sys.excepthook = _show_traceback
     # The library's own rule is the terminal alone; where it is silent (None), that decides.
     plain = bool(os.environ.get("NO_COLOR"))

@@ -20,7 +20,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from reconcile import log, tracing
+from reconcile import garbage, log, tracing
 from reconcile.settings import Settings
 from webhooks import counts
 
@@ -82,6 +82,7 @@ def _serve(served: Served, settings: Settings, port: int, host: str) -> None:
 
 def _load(served: Served, settings: Settings, watcher_pid: int) -> "Flask":
     """Build the application in a worker of granian; the imports are the worker's own."""
+    garbage.look_seldom()
     log.configure(settings)
     tracing.configure(settings, served.name.partition(".")[0])
     threading.Thread(target=_end_with, args=(watcher_pid,), daemon=True).start()
