@@ -50,7 +50,7 @@ from reconcile.store.work import ClaimedEvent
 MOST_ROUNDS = 5
 
 # While another worker holds the key, its new events are looked at this often.
-BUSY_AGAIN = timedelta(seconds=1)
+BUSY_AGAIN = timedelta(milliseconds=250)
 
 
 class Ended(StrEnum):
