@@ -10,11 +10,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 
 .PHONY: demo test check audit audit-code format chaos rules bench-ingest bench-jobs bench-nightly clean
 
+# The tests start some five hundred processes of ours, the demo fifteen: what they import is compiled
+# once for all.
+demo test: export PYTHONDONTWRITEBYTECODE :=
+
 demo: $(VENV)/.runtime
 	$(BIN)/trueup demo
 
-# The tests start some five hundred processes of ours: what they import is compiled once for all.
-test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 

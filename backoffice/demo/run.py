@@ -10,6 +10,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
             *_background(env, marker),
         ]
         processes = [Process(command, home) for command in commands]
+        token = stack.enter_context(ThreadPoolExecutor(1)).submit(_token, env)  # while they start
         supervisor = Supervisor(processes, tell=lambda _: None)
         stack.enter_context(supervisor.in_background())
         demo_settings = _settings_of(env | {f"{PREFIX}LOG_LEVEL": "error"})
@@ -134,7 +136,7 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
             servers=servers,
             services=services,
             buyer=buyer,
-            host=Host(parts.url(api_port), _token(env)),
+            host=Host(parts.url(api_port), token.result()),
             processes={"sandbox": sandbox} | {p.command.name: p for p in processes},
             crash_marker=marker,
         )
@@ -168,7 +170,7 @@ def _environment(servers: Servers, stripe_url: str, secret: str, host_url: str) 
         "host_webhook_url": host_url,
         "host_webhook_secrets": f"whsec_{b64encode(os.urandom(32)).decode()}",
         "catalog_path": str(example_catalog()),
-        "hint_lease_s": "1.5",
+        "hint_lease_s": "1",
         "relay_poll_s": "0.05",
         "retry_base_s": "0.5",
         "settling_window_s": "0.5",
