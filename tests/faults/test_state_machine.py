@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.life import Life, play
 from tests.support.life_agency import Agency
+from tests.support.life_business import Business
 from tests.support.life_commerce import Commerce
+from tests.support.life_team import Team
 from tests.support.life_workspace import Workspace
 from tests.support.shop import Shop
 
@@ -20,7 +22,14 @@ A_LIFE_S = 60
 
 # So many steps that most lives of the product come to what it is about, and so many lives that
 # what is broken on purpose is found (the floor, a permit, a double charge, a review's clock).
-PRODUCTS = [(Agency, 3, 25), (Commerce, 4, 25), (Workspace, 2, 20)]
+# A team and a contract begin with what they are about: one life of each does.
+PRODUCTS = [
+    (Agency, 3, 25),
+    (Commerce, 4, 25),
+    (Workspace, 2, 20),
+    (Team, 1, 8),
+    (Business, 1, 10),
+]
 
 
 @pytest.mark.timeout(120 + LIVES * A_LIFE_S)

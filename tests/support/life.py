@@ -34,6 +34,15 @@ MOST_LISTED = 100
 MOST_DEEDS = 1000
 # How a batch of Stripe's events comes in. `late`: the newest now, the others after later ones.
 ORDERS = ("in order", "backwards", "twice", "late")
+# What a life accounts for, deed by deed.
+AUDITED = (
+    "member.",
+    "organization.created",
+    "organization.changed",
+    "ownership.",
+    "admin.",
+    "contract.",
+)
 
 # Hypothesis begins with the simplest life there is, the same deed over and over; a life assumes
 # that it has luck, and that one is over before it costs anything.
@@ -154,11 +163,10 @@ class Life(RuleBasedStateMachine):
         return {m.id: (m.role, m.seat_type, m.status) for m in rows}
 
     def audited(self) -> list[tuple[str, str]]:
-        """What people and the host did to members and to the organization, oldest first."""
+        """What people and the host did but for changes of seats, oldest first."""
         with self.shop.services.sessions() as session:
             found = audit.page(session, organization_id=self.organization, limit=MOST_DEEDS)
-        kinds = ("member.", "organization.created", "organization.changed", "ownership.", "admin.")
-        return [(e.action, e.subject) for e in reversed(found) if e.action.startswith(kinds)]
+        return [(e.action, e.subject) for e in reversed(found) if e.action.startswith(AUDITED)]
 
     def told(self) -> dict[str, int]:
         """How many notices of each type the host was written."""

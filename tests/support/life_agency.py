@@ -12,12 +12,10 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.support.life import DAY_S, LUCK, ORDERS, chance
 from tests.support.life_agency_members import BY_ADMIN, MEMBERS, NAMES, POOL, AgencyMembers
-from tests.support.life_agency_model import POOLS, Bill, Kept, Member
+from tests.support.life_agency_model import POOLS, PRICES, Kept, Member
 from tests.support.roster import add_member
 
 BEHAVIOR = st.sampled_from(["none", "create_prorations"])
-# A card that does not work is not left so for longer: Stripe would give the subscription up.
-MOST_DECLINED_DAYS = 3
 # Why active members may outnumber seats: a card, or a count that nobody believes yet.
 TOLD = {"payment_declined", "past_due", "counts_suddenly_zero"}
 
@@ -32,14 +30,9 @@ class Agency(AgencyMembers):
         """A customer buys, an admin is there; what a life may not meet by chance comes first."""
         hypothesis.assume(luck)
         self.begin("agency")
-        self.seats = {"base": 2, "voice": 3}
-        bought = {"organization_id": self.organization, "plan": "agency"}
-        self.sub = self.shop.subscribe(self.customer, self.seats, **bought)
-        self.bill = Bill(self.period_there())
-        self.bill.begin_period(self.seats)
+        self.buy("agency", {"base": 2, "voice": 3}, PRICES)
         self.members: dict[str, Member] = {}
-        self.auto_add = self.declines = self.behind = False
-        self.declined_days = self.charged_today = self.updates = self.cycles = 0
+        self.auto_add = False
         self.kept: Kept | None = None
         self.deliver()
         self.work()
@@ -91,10 +84,6 @@ class Agency(AgencyMembers):
             self.look((-1, 0), None, None, by_admin=True)
             self.look((0, -1), None, None, by_admin=True)
         super().teardown()
-
-    def subscriptions(self) -> list[str]:
-        """The one there is."""
-        return [self.sub]
 
     @rule(
         spare=st.tuples(*[st.sampled_from([-1, -1, 0, 0, 1, 3])] * 2),
@@ -190,30 +179,16 @@ class Agency(AgencyMembers):
     @rule(declines=st.booleans())
     def change_card(self, declines: bool) -> None:
         """The card stops working, or works again: then what is open is paid with it."""
-        self.card(declines=declines)
-        self.declines = declines
+        self.give_card(declines=declines)
         if not declines:
-            self.declined_days = 0
-            for invoice in self.invoices():
-                if invoice["status"] == "open":
-                    self.shop.sandbox.post(f"/v1/invoices/{invoice['id']}/pay")
             self.settle("in order")
 
     @rule(days=st.integers(1, 40))
     def wait(self, days: int) -> None:
         """Time passes at Stripe, renewals with it."""
-        if self.declines:
-            days = min(days, MOST_DECLINED_DAYS - self.declined_days)
-            self.declined_days += days
-        if not days:
-            return
-        self.pass_time(days * DAY_S)
-        self.charged_today = 0
-        cycles = sum(i["billing_reason"] == "subscription_cycle" for i in self.invoices())
-        for _ in range(cycles - self.cycles):
-            self.bill.begin_period(self.seats)
-        self.cycles, self.bill.period = cycles, self.period_there()
-        self.settle("in order")
+        if days := self.days_to_wait(days):
+            self.renew(days * DAY_S)
+            self.settle("in order")
 
     @rule(order=st.sampled_from(ORDERS))
     def settle(self, order: str) -> None:
@@ -263,14 +238,5 @@ class Agency(AgencyMembers):
     @invariant()
     def it_is_billed_once(self) -> None:
         """B2, B3, B4, B10: all that was ever billed is what the seats have cost."""
-        if not self.begun:
-            return
-        billed = [i for i in self.invoices() if i["status"] != "void"]
-        query = {"customer": self.customer, "pending": "true", "limit": 100}
-        updates = sum(i["billing_reason"] == "subscription_update" for i in billed)
-        assert updates == self.updates, (updates, self.updates)
-        waiting = self.shop.sandbox.get("/v1/invoiceitems", **query)["data"]
-        total = sum(i["total"] for i in billed) + sum(item["amount"] for item in waiting)
-        # Each line is rounded on its own.
-        lines = sum(len(i["lines"]["data"]) for i in billed) + len(waiting)
-        assert abs(total - self.bill.owed) <= lines, (total, float(self.bill.owed), self.seats)
+        if self.begun:
+            self.is_billed_once()

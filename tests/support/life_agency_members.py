@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.support.life import Life
-from tests.support.life_agency_model import POOLS, Bill, Member
+from tests.support.life_agency_model import POOLS, Member
+from tests.support.life_billed import Billed
 
 NAMES = [f"m{number}" for number in range(5)]
 MEMBERS = st.sampled_from(["root", *NAMES])
@@ -29,21 +29,13 @@ HOW = [
     "revoke",
 ]
 DEED = st.tuples(st.sampled_from(HOW), MEMBERS, ROLE, POOL, BY_ADMIN)
-MOST_CHARGES_A_DAY = 15
 
 
-class AgencyMembers(Life):
+class AgencyMembers(Billed):
     """Members of an agency, and the seats that they take."""
 
     members: dict[str, Member]
-    seats: dict[str, int]
-    bill: Bill
-    sub: str
     auto_add: bool
-    declines: bool
-    behind: bool
-    charged_today: int
-    updates: int
 
     # --- the model
 
@@ -75,32 +67,6 @@ class AgencyMembers(Life):
     def seen(self) -> tuple[object, ...]:
         """What a preview is bound to."""
         return (self.seats, self.bill.interval, [self.active(pool) for pool in POOLS], self.now)
-
-    def count_on(
-        self, seats: dict[str, int], *, interval: str | None = None, free: bool = False
-    ) -> None:
-        """From now on it is so many."""
-        if not free:
-            self.bill.change(self.seats, seats, self.now, interval)
-        if interval:
-            self.bill.period = self.period_there()
-        self.seats = dict(seats)
-
-    # --- Stripe's side of it
-
-    def period_there(self) -> tuple[int, int]:
-        """The period that Stripe bills."""
-        found = self.shop.sandbox.get(f"/v1/subscriptions/{self.sub}")["items"]["data"][0]
-        return int(found["current_period_start"]), int(found["current_period_end"])
-
-    def bought(self) -> dict[str, int]:
-        """What Stripe has."""
-        return self.shop.quantities(self.sub)
-
-    def may_raise(self) -> bool:
-        """Whether nothing stands in the way of a charge: a card, a renewal that was not paid."""
-        past_due = self.shop.sandbox.get(f"/v1/subscriptions/{self.sub}")["status"] != "active"
-        return not (self.declines or past_due or self.charged_today >= MOST_CHARGES_A_DAY)
 
     # --- what the host application asks
 
@@ -213,8 +179,3 @@ class AgencyMembers(Life):
         if self.members[name] != after:
             self.did(action, name)
         self.members[name] = after
-
-    def charged(self, now: object) -> None:
-        """B2 and B3: what is added is an invoice at once, what is only removed is none."""
-        self.charged_today += bool(now)
-        self.updates += bool(now)

@@ -3,6 +3,7 @@
 The reckoning is the model's own, from the catalog and from Stripe's pages; none of the service's.
 """
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -36,16 +37,19 @@ class Kept(NamedTuple):
 class Bill:
     """All that has to have been billed, in minor units; `period` is Stripe's, in its seconds."""
 
-    def __init__(self, period: tuple[int, int]) -> None:
+    def __init__(
+        self, period: tuple[int, int], prices: Mapping[str, Mapping[str, int]] = PRICES
+    ) -> None:
         self.period = period
+        self.prices = prices
         self.interval = "month"
         self.owed = Fraction()
-        self._debited = dict.fromkeys(POOLS, 0)
+        self._debited = dict.fromkeys(prices["month"], 0)
 
     def begin_period(self, seats: dict[str, int]) -> None:
         """A period is billed as it begins."""
         self._debited = dict(seats)
-        self.owed += sum(PRICES[self.interval][pool] * seats[pool] for pool in POOLS)
+        self.owed += sum(each * seats[pool] for pool, each in self.prices[self.interval].items())
 
     def change(
         self, before: dict[str, int], after: dict[str, int], at: int, interval: str | None
@@ -56,11 +60,11 @@ class Bill:
         """
         start, end = self.period
         rest = Fraction(end - at, end - start)
-        for pool in POOLS:
+        for pool in self._debited:
             if not interval and before[pool] == after[pool]:
                 continue
-            self.owed -= PRICES[self.interval][pool] * self._debited[pool] * rest
-            anew = PRICES[interval or self.interval][pool] * after[pool]
+            self.owed -= self.prices[self.interval][pool] * self._debited[pool] * rest
+            anew = self.prices[interval or self.interval][pool] * after[pool]
             self.owed += anew if interval else anew * rest
             self._debited[pool] = after[pool]
         self.interval = interval or self.interval
