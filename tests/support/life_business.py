@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from tests.support.life import DAY_S, LUCK
-from tests.support.life_pool import OnePool
+from tests.support.life_pool import NAMES, OnePool
 from tests.support.shop import moment
 
 PRICE_MINOR = 12900
@@ -28,28 +28,31 @@ class Business(OnePool):
 
     @initialize(luck=LUCK, kind=KIND)
     def open(self, luck: int, kind: str) -> None:
-        """A contract over six seats, of which four are in use."""
+        """A contract over seven seats, of which four are in use."""
         hypothesis.assume(luck)
-        self.agreed, self.records = 6, 0
+        self.agreed, self.records = 7, 0
         self.waits: tuple[int, int] | None = None
         self.ends: int | None = None
         self.peaks: dict[int, tuple[int, int]] = {}
-        self.open_with("workspace_business", 6, 4, PRICE_MINOR)
-        self.record(6, "monthly", None, None)
-        for to, there in ((8, True), (9, False)):
-            self.change(to)
-            self.wait(31, there=there, how="in order")
-        self.record(9, "monthly", True, None)
+        self.open_with("workspace_business", 7, 4, PRICE_MINOR)
+        self.record(7, "monthly", True, None)
+        self.change(5)
+        self.members_do([(True, NAMES[4]), (True, NAMES[5])])
+        self.wait(31, there=True, how="in order")
+        self.change(9)
+        self.wait(31, there=False, how="in order")
         self.change(8)
         self.withdraw()
+        self.the_contract_says_so()
         self.change_twice()
         self.record(7, kind, None, None)
 
     def change_twice(self) -> None:
         """A6: of two approved changes the later one counts, though it does not wait."""
         self.change(8)
-        self.record(9, "annual_upfront", True, None)
-        self.change(7)
+        for decided in (None, True):  # A7
+            self.record(9, "annual_upfront", decided, None)
+            self.change(7)
 
     # --- what an account manager does
 
