@@ -50,8 +50,10 @@ def list_jobs(limit: int, as_json: bool, **given: Any) -> None:
 def show(job: Job) -> tuple[str, str]:
     """Return a job as two lines."""
     many = "event" if job.events == 1 else "events"
+    # What is held is due when its pause ends, whatever its row says.
+    due = "" if job.state is JobState.HELD else f"  due {clock(job.due_at)}"
     return (
-        f"{job.work_key}  {job.state}  due {clock(job.due_at)}",
+        f"{job.work_key}  {job.state}{due}",
         f"{job.events} {many} since {clock(job.oldest_at)}, attempt {job.attempts}, newest "
         f"{job.newest_id}" + (f": {job.line}" if job.line else ""),
     )

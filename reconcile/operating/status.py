@@ -6,7 +6,7 @@ from whoever asks (`backoffice`). Either may be away: the screen says so and sho
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,11 +120,12 @@ def _pauses(session: Session) -> Iterator[Part]:
     held = pauses.held_rows(session, [each.id for each in found])
     for each in found:
         what = f"{each.scope} {each.value}".strip()
-        since = each.paused_at.isoformat(timespec="minutes")
+        since = each.paused_at.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
         yield Part(
             name="PAUSED",
             well=False,
-            line=f"{each.line}, since {since}, {held.get(each.id, 0)} held",
+            line=f"{what} by {each.paused_by}: {each.because}, since {since}, "
+            f"{held.get(each.id, 0)} held",
             do=(f'trueup resume {what} --because "..."',),
             facts={"scope": each.scope, "value": each.value, "held": held.get(each.id, 0)},
         )
