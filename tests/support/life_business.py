@@ -45,7 +45,9 @@ class Business(OnePool):
         self.withdraw()
         self.the_contract_says_so()
         self.change_twice()
-        self.record(7, kind, None, None)
+        self.record(7, kind, None, 20)
+        self.members_do([(True, NAMES[6]), (True, NAMES[7])])
+        self.night()
 
     def change_twice(self) -> None:
         """A6: of two approved changes the later one counts, though it does not wait."""
