@@ -4,6 +4,7 @@ Everything that comes in is bounded and free of control characters, so that it c
 on a terminal and put into a log line as it is.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -35,7 +36,11 @@ Seats = Annotated[int, Field(ge=0, le=_MOST_SEATS)]
 Minor = Annotated[int, Field(ge=0, le=_MOST_MINOR)]
 # The number of a row of ours.
 RowId = Annotated[int, Field(ge=1, lt=2**63)]
-Time = AwareDatetime
+# An offset moves the far ends past what can be read again, and one such row would spoil its lists.
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC)),
+]
 
 
 class Path(BaseModel):

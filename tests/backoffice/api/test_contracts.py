@@ -344,6 +344,8 @@ def test_overage_is_trued_up_and_a_change_is_proposed_at_the_renewal(business: B
         ({"quantities": {}}, 409, "below_minimum"),
         ({"ends_at": "2026-03-01T00:00:00Z"}, 422, "invalid"),
         ({"starts_at": "2026-04-01T00:00:00"}, 422, "invalid"),
+        ({"starts_at": "0001-01-01T00:00:00+14:00"}, 422, "invalid"),
+        ({"ends_at": "9999-12-31T23:59:59-12:00"}, 422, "invalid"),
         ({"because": None}, 422, "invalid"),
         ({"kind": "weekly"}, 422, "invalid"),
     ],
