@@ -5,6 +5,7 @@ Stripe what a change would cost. Doing it puts a request into the inbox and work
 so that it is on record like everything else.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from reconcile.stripe_shapes import StripeSubscription
 MOST_SUBSCRIPTIONS = 50
 WAIT_S = 60.0
 _LOOK_EVERY_S = 0.1
+# It becomes a part of a path, and a key that locks: `sub_1?x` would read sub_1 under another lock.
+_SUBSCRIPTION_ID = re.compile(r"sub_[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ def explain(services: Services, named: str) -> list[Explained] | Refuse:
         ids = [each.id for each in subscriptions.of_organization(session, named)]
         known = subscriptions.held(session, named) is not None
     if organization is None:
-        if not known and not named.startswith("sub_"):
+        if not known and not _SUBSCRIPTION_ID.fullmatch(named):
             return _unknown(named)
         return [_subscription(services, named)]
     if not ids and organization.stripe_customer_id is not None:
@@ -77,7 +80,7 @@ def apply(
     with services.sessions.begin() as session:
         organization = roster_store.organization(session, named)
         held = subscriptions.held(session, named)
-        if organization is None and held is None and not named.startswith("sub_"):
+        if organization is None and held is None and not _SUBSCRIPTION_ID.fullmatch(named):
             return _unknown(named)
         scope = "org" if organization else "sub"
         whose = organization.id if organization else held.organization_id if held else None

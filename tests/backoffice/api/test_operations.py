@@ -136,7 +136,9 @@ def test_reconcile_explains_without_a_trace_and_does_it_on_record(
     assert done["state"] == "done"
     assert shop.quantities(subscription)["voice"] == 4
     assert audited(services, "reconcile.requested")[0].because == "the dashboard was wrong"
-    api.post("/reconcile/explain", id="org_nobody").problem(404, "not_found")
+    for nothing in ("org_nobody", f"{subscription}?limit=1", f"{subscription}#x", "sub_.."):
+        api.post("/reconcile/explain", id=nothing).problem(404, "not_found")
+        api.post("/reconcile", id=nothing, because="a slip").problem(404, "not_found")
 
 
 def test_a_count_that_really_is_zero_is_confirmed(
