@@ -70,11 +70,15 @@ def exclusive(engine: Engine, name: str) -> Iterator[bool]:
             taken = bool(connection.scalar(text("select pg_try_advisory_lock(:number)"), number))
             yield taken
         finally:
-            if taken is None:
-                # Interrupted before it was known: the pool would keep the lock with the connection.
-                connection.invalidate()
-            elif taken:
-                connection.execute(text("select pg_advisory_unlock(:number)"), number)
+            try:
+                if taken:
+                    connection.execute(text("select pg_advisory_unlock(:number)"), number)
+                    taken = False
+            finally:
+                if taken is not False:
+                    # Interrupted before it was known, or before it was let go: the pool would keep
+                    # the lock with the connection.
+                    connection.invalidate()
 
 
 @contextmanager

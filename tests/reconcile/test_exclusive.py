@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from reconcile import database
 from reconcile.database import build_engine, exclusive
@@ -42,6 +42,25 @@ def test_interrupted_between_the_answer_and_its_use(
         raise ShuttingDown
 
     monkeypatch.setattr(database, "bool", interrupt, raising=False)
+    with pytest.raises(ShuttingDown), exclusive(engine, "sub:sub_1"):
+        pass
+    monkeypatch.undo()
+    assert_free(settings)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_interrupted_between_two_steps(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Before the lock is asked for, and between the block's end and the statement that unlocks."""
+    left = iter(range(1, 3))
+
+    def interrupt(statement: str) -> object:
+        if next(left, None) == number:
+            raise ShuttingDown
+        return text(statement)
+
+    monkeypatch.setattr(database, "text", interrupt)
     with pytest.raises(ShuttingDown), exclusive(engine, "sub:sub_1"):
         pass
     monkeypatch.undo()
