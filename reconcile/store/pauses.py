@@ -21,6 +21,9 @@ WRITES, TYPE, ORGANIZATION = "writes", "type", "organization"
 # A held row looks again by itself after so long: a pause ended past this code is noticed, too.
 LOOK_AGAIN = timedelta(minutes=15)
 
+# Rows freed by one statement: a pause of days over a million rows has to be ended as well.
+FREED_AT_ONCE = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
@@ -56,10 +59,11 @@ def add(session: Session, scope: str, value: str, actor: Actor) -> Pause | None:
 
 
 def end(session: Session, scope: str, value: str, actor: Actor) -> tuple[Pause, int] | None:
-    """End the pause, make due what it held, and return both; None when there is none.
+    """End the pause and return it and how many rows it held; None when there is none.
 
     Whoever is holding a row at this moment has locked the pause's row: it is waited for, so that
-    no row is left behind.
+    no row is left behind. Once this is committed `free` lets them go; those it does not come to
+    look by themselves (`LOOK_AGAIN`).
     """
     row = session.execute(
         update(pauses)
@@ -70,16 +74,28 @@ def end(session: Session, scope: str, value: str, actor: Actor) -> tuple[Pause, 
     ended = _pause(row.mappings().one_or_none())
     if ended is None:
         return None
-    held = events.c.held_by == ended.id
-    locked = select(events.c.id).where(held).order_by(events.c.id.collate("C")).with_for_update()
-    session.execute(locked)
+    return ended, held_rows(session, [ended.id]).get(ended.id, 0)
+
+
+def free(session: Session, ended: Pause) -> int:
+    """Make due up to `FREED_AT_ONCE` rows that an ended pause still holds; returns how many.
+
+    A row that somebody is writing at this moment is passed over: that lets it go, or makes it due.
+    """
+    picked = (
+        select(events.c.id)
+        .where(events.c.held_by == ended.id)
+        .limit(FREED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
     freed = session.execute(
         update(events)
-        .where(held)
-        .values(held_by=None, due_at=func.now(), reason=f"resumed by {actor.who}")
+        .where(events.c.id == picked.c.id)
+        .values(held_by=None, due_at=func.now(), reason=f"resumed by {ended.resumed_by}")
         .returning(events.c.id)
     )
-    return ended, len(freed.all())
+    return len(freed.all())
 
 
 def standing(session: Session) -> tuple[Pause, ...]:

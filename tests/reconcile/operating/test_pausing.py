@@ -2,8 +2,10 @@
 
 import threading
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
 from reconcile import seeing
 from reconcile.adjustments import adjusting, preparing, seat_change
@@ -190,6 +192,57 @@ def test_a_pause_that_ends_while_a_row_is_being_held_leaves_none_behind(shop: Sh
     ending.join()
     row = rows(shop.services)[event_id]
     assert (row.held_by, row.due_at <= shop.services.clock()) == (None, True)
+
+
+def test_a_great_many_held_rows_are_freed_by_statements_of_a_bounded_size(shop: Shop) -> None:
+    """One statement for all of them would take longer than a statement may: no resuming, ever."""
+    pause = begin(shop, TYPE, "invoice.paid")
+    count = pauses.FREED_AT_ONCE * 2 + 1
+    with shop.services.sessions.begin() as session:
+        session.execute(
+            text(
+                "insert into events (id, source, kind, type, payload, received_at, due_at, held_by)"
+                " select 'evt_' || n, 'webhook', 'thin', 'invoice.paid', '', now(),"
+                " now() + interval '15 minutes', :pause from generate_series(1, :count) n"
+            ),
+            {"pause": pause.id, "count": count},
+        )
+    freed: list[int] = []
+
+    def note(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if "events" in statement and not statement.lower().startswith("select"):
+            freed.append(cursor.rowcount)
+
+    event.listen(shop.services.sessions.kw["bind"], "after_cursor_execute", note)
+    assert end(shop, TYPE, "invoice.paid").released == count
+    event.remove(shop.services.sessions.kw["bind"], "after_cursor_execute", note)
+    assert sum(freed) == count
+    assert max(freed) == pauses.FREED_AT_ONCE
+    now = shop.services.clock()
+    assert all(r.held_by is None and r.due_at <= now for r in rows(shop.services).values())
+
+
+def test_resuming_that_is_cut_off_leaves_the_rest_to_look_by_itself(shop: Shop) -> None:
+    """The pause is over before the first row is freed: whoever looks next lets a row go."""
+    begin(shop, TYPE, "invoice.paid")
+    event_id = put(shop.services, type="invoice.paid", kind="thin")
+    work_all(shop.services)
+
+    def cut_off(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "events" in statement and not statement.lower().startswith("select"):
+            raise KeyboardInterrupt
+
+    event.listen(shop.services.sessions.kw["bind"], "before_cursor_execute", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        end(shop, TYPE, "invoice.paid")
+    event.remove(shop.services.sessions.kw["bind"], "before_cursor_execute", cut_off)
+    assert not pausing.in_force(shop.services)
+    assert rows(shop.services)[event_id].held_by is not None
+    assert len(audited(shop.services, "pause.ended")) == 1
+    with shop.services.sessions.begin() as session:
+        change_event(session, event_id, due_at=shop.services.clock())
+    work_all(shop.services)
+    assert rows(shop.services)[event_id].state == "done"
 
 
 def test_a_person_is_told_and_nothing_is_bought(shop: Shop) -> None:
