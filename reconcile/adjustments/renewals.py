@@ -208,6 +208,8 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
         quantities=quantities,
         proration=Proration.CHARGE_NOW if missed else Proration.NONE,
         reason=planned.approved,
+        # One that was attached after the approval is not written against either.
+        through_schedule=subscription.schedule_id is not None,
     )
     return Due(
         line=planned.approved,

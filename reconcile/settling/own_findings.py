@@ -2,11 +2,15 @@
 
 from sqlalchemy.orm import Session
 
+from reconcile.policy.rulings import Row
 from reconcile.policy.values import Change, FindingKind, Observation, Verdict, Wait
 from reconcile.services import Services
 from reconcile.store import findings
 from reconcile.store.findings import INSTALLATION, Synced
 from reconcile.stripe_shapes import StripeSubscription
+
+# Where a contract's approved change is due, it comes before what a run may decide.
+CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
 
 
 def unknown_customer(subscription: StripeSubscription) -> Observation:
@@ -45,14 +49,19 @@ def sync_roster(
 
 
 def done_with(verdict: Verdict) -> frozenset[FindingKind]:
-    """Return the kinds opened beside the policy that nothing calls for any more."""
+    """Return the kinds opened beside the policy that nothing calls for any more.
+
+    Where a contract is in order, whether a schedule blocks its approved change is not the
+    verdict's to say.
+    """
     over = {FindingKind.UNKNOWN_CUSTOMER}
     if not isinstance(verdict.decision, (Change, Wait)):
         over |= {FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK}
     elif isinstance(verdict.decision, Change) and verdict.decision.at_renewal:
         # Fewer seats, later: there is nothing left to pay for now.
         over |= {FindingKind.PAYMENT_DECLINED}
-    if not (isinstance(verdict.decision, Change) and verdict.decision.through_schedule):
+    blocked = isinstance(verdict.decision, Change) and verdict.decision.through_schedule
+    if not blocked and verdict.rule not in CONTRACT:
         over |= {FindingKind.SCHEDULE_BLOCKS_CHANGE}
     return frozenset(over)
 

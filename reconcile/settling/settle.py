@@ -25,9 +25,9 @@ from reconcile.errors import StripeGone
 from reconcile.facts import Seen
 from reconcile.outward.payments import tell_unpaid
 from reconcile.policy.reconciliation import reconcile
-from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
+    FindingKind,
     SeatPolicy,
     Verdict,
     Wait,
@@ -50,9 +50,6 @@ MOST_ROUNDS = 4
 LOOK_AGAIN = timedelta(seconds=10)
 LOOK_SOME_TIME = timedelta(minutes=15)
 LOOK_FOR_PLANNED = timedelta(hours=1)
-
-# Where a contract's approved change is due, it comes before what a run may decide.
-_CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
 
 
 @tracing.traced("settle")
@@ -103,8 +100,11 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
             return noted
         crash_point(CrashPoint.AFTER_FACTS)
         decision, due = noted.decision, None
-        if noted.rule in _CONTRACT and (due := renewals.approved(services, seen.subscription)):
-            decision = due.change or decision
+        if noted.rule in own_findings.CONTRACT:
+            due = renewals.approved(services, seen.subscription)
+            decision = (due and due.change) or decision
+            if not (isinstance(decision, Change) and decision.through_schedule):
+                _not_blocked(course)
         if isinstance(decision, Wait):
             # A pending update is told of when it ends, one way or the other, within a day.
             pending_update = seen.subscription.has_pending_update
@@ -275,6 +275,13 @@ def _dry(
         if intent.preview:
             would = (str(intent.preview["currency"]), int(intent.preview["total_minor"]))
     return course.ended(f"would: {change.reason}", verdict, would=would)
+
+
+def _not_blocked(course: Course) -> None:
+    scope = Scope(organization_id=None, subscription_id=course.subscription_id)
+    kind, at = FindingKind.SCHEDULE_BLOCKS_CHANGE, course.services.clock()
+    with course.services.sessions.begin() as session:
+        course.count(findings.close(session, scope, kind, at=at))
 
 
 def _blocked_by_schedule(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Settled:

@@ -322,6 +322,30 @@ def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) 
     assert shop.quantities(sub) == {"pro": 8}
 
 
+def test_an_approved_change_is_not_written_against_a_schedule_that_came_later(
+    shop: Shop, clock: str
+) -> None:
+    """any.schedule: one finding names the seats for as long as the schedule drives it."""
+    shop = shop.with_plan("workspace_business", contract_kind="monthly")
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
+    assert isinstance(found, Preview)
+    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
+    made = shop.sandbox.post("/v1/subscription_schedules", {"from_subscription": sub})
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    first, then = shop.settle(sub), shop.settle(sub)
+    assert shop.writes(sub) == 0
+    assert first.again_at is not None, "its row would be done, and the approval forgotten"
+    assert shop.findings(sub) == {"schedule_blocks_change"}
+    assert [(each.opened, each.closed) for each in (first, then)] == [(1, 0), (0, 0)]
+    shop.sandbox.post(f"/v1/subscription_schedules/{made['id']}/release", {})
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+
+
 def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
     customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business", interval="year")
