@@ -157,5 +157,6 @@ def _bought(
             session, held.id, one_more, now=services.clock(), retry_declined=True
         )
         is not None,
+        pending_update=held.has_pending_update,
         schedule_managed=held.schedule_id is not None,
     )

@@ -39,6 +39,7 @@ class ActivationFacts:
     auto_add: bool = False
     auto_add_ceiling: int | None = None  # in seats; a ceiling in money is converted before
     invoice_limit_reached: bool = False  # Stripe's 20 invoices a day and subscription
+    pending_update: bool = False  # Stripe's own, waiting for a payment
     schedule_managed: bool = False
     schedule_changeable: bool = False  # whether the schedule's phases can carry the raise
     may_raise: bool = True  # False for moves between pools: they need room, they buy nothing (B6)
@@ -338,6 +339,13 @@ def _raise(facts: ActivationFacts, proration: Proration) -> Raise | Refuse:
             message="The subscription follows a schedule that this change does not fit into",
             remedies=("ask your account manager to change the schedule",),
             notify="account_manager",
+        )
+    if facts.pending_update and not facts.rules.activates_first:
+        # Where the charge follows, it waits. Here somebody does, and it may take a day.
+        return Refuse(
+            code="in_progress",
+            message="Another change of this subscription is under way",
+            remedies=("try again when it is done",),
         )
     quantity = max(facts.wanted, facts.most or 0)
     return Raise(

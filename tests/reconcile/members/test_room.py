@@ -12,7 +12,8 @@ from reconcile.policy.seat_change import Move
 from reconcile.policy.values import Change, Proration, Refuse
 from reconcile.settings import Settings
 from reconcile.store import adjustments, subscriptions
-from reconcile.store.roster import lock_organization
+from reconcile.store import roster as roster_store
+from reconcile.store.roster import AutoAdd, lock_organization
 from tests.support.operating import locks_waited_for
 from tests.support.roster import add_member, add_members
 from tests.support.sandbox import Sandbox
@@ -126,3 +127,35 @@ def test_included_seats_need_a_subscription_that_is_alive(shop: Shop, ended: boo
         assert outcome.code == "subscription_inactive"
     else:
         assert isinstance(outcome, Done)
+
+
+def test_nothing_is_bought_beside_an_update_that_waits_for_its_payment(
+    shop: Shop, sandbox: Sandbox
+) -> None:
+    """Stripe keeps the other update for a day: neither is to be paid for twice, or lost."""
+    customer = shop.organization("org_1", base=1, voice=2)
+    subscription_id = shop.subscribe(customer, {"base": 1, "voice": 2})
+    shop.settle(subscription_id)
+    automatic = AutoAdd(seat_type="voice", enabled=True, ceiling_quantity=9, ceiling_minor=None)
+    with shop.services.sessions.begin() as session:
+        roster_store.write_auto_add(session, "org_1", [automatic])
+    sandbox.control("/declines", {"customer": customer, "code": "card_declined"})
+    shop.edit(
+        subscription_id,
+        "base",
+        2,
+        payment_behavior="pending_if_incomplete",
+        proration_behavior="always_invoice",
+    )
+    assert sandbox.get(f"/v1/subscriptions/{subscription_id}")["pending_update"]
+    sandbox.control("/declines", {"customer": customer, "code": None})
+    waits(shop, "ann")
+    for _ in range(2):  # not known here yet, and known
+        outcome = activate(shop.services, "org_1", "ann", actor=Actor("token:host"))
+        assert isinstance(outcome, Refuse)
+        assert outcome.code == "in_progress"
+    assert shop.writes(subscription_id) == 0
+    first = shop.with_plan("agency", activates_first=True)
+    assert isinstance(activate(first.services, "org_1", "ann", actor=Actor("token:host")), Done)
+    assert "pending update" in first.settle(subscription_id).line
+    assert shop.writes(subscription_id) == 0
