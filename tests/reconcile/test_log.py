@@ -129,5 +129,5 @@ def test_no_secret_and_nobody_comes_out_whoever_writes(
         text = capsys.readouterr().err
         assert "told" in text
         assert "ValueError" in text
-        for hidden in ("ann@", "12345", "hunter2", "abcdefghijkl"):
+        for hidden in ("ann@", "_12345", "hunter2", "abcdefghijkl"):
             assert hidden not in text

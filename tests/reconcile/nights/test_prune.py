@@ -65,6 +65,19 @@ def test_no_setting_prunes_what_stripe_would_tell_again() -> None:
         Settings(keep_events_days=30)
 
 
+# Whole values: a few letters or digits may stand in any id or time.
+PERSONAL = (
+    "Ann Lee",
+    "call Ann",
+    "@example",
+    "+1 555",
+    "Main St",
+    "Springfield",
+    '"4242"',
+    '"exp_',
+)
+
+
 def a_full_event() -> dict[str, Any]:
     """One that holds all a customer is asked for."""
     event = snapshot("customer.subscription.updated", subscription())
@@ -103,10 +116,9 @@ def test_personal_data_goes_and_what_a_rerun_reads_stays(services: Services) -> 
     assert {name: count for name, count in report.items() if count} == {"redacted": 5}
     found = bodies(services)
     assert {each for each, kept in found.items() if kept == body} == whole
-    for each in over:
-        text = found[each].decode()
-        for gone in ("Ann", "example.com", "555", "Main St", "Springfield", "4242", "2031"):
-            assert gone not in text, gone
+    for gone in PERSONAL:
+        assert gone in body.decode(), gone
+        assert all(gone not in found[each].decode() for each in over), gone
     redacted = found[over.pop()]
     ours = Ours.of(services.settings)
     before, after = (read_event(each, ours, source="backfill") for each in (body, redacted))
@@ -148,7 +160,7 @@ def test_a_redacted_event_is_known_when_it_is_delivered_again(services: Services
     with services.sessions() as session:
         found = session.execute(select(events.c.state, events.c.deliveries, events.c.payload)).one()
     assert (found.state, found.deliveries) == ("done", 2)
-    assert b"Ann" not in found.payload, "a redelivery brought the personal data back"
+    assert b"Ann Lee" not in found.payload, "a redelivery brought the personal data back"
 
 
 def a_notice(services: Services, occasion: str, *, delivered: datetime | None, state: str) -> str:
