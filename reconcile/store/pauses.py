@@ -22,7 +22,7 @@ WRITES, TYPE, ORGANIZATION = "writes", "type", "organization"
 LOOK_AGAIN = timedelta(minutes=15)
 
 # Rows freed by one statement: a pause of days over a million rows has to be ended as well.
-FREED_AT_ONCE = 1000
+FREED_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
