@@ -100,9 +100,9 @@ def _missed(
 
 
 def hour_to_come(services: Services, subscription_id: str) -> datetime | None:
-    """Return when the last hour of the period begins, by our clock, if something waits for it.
+    """Return when the last hour of the period has begun, by our clock, if something waits for it.
 
-    None where it has begun, or nothing does. Raises as a read of Stripe does.
+    None where it has, or nothing does. Raises as a read of Stripe does.
     """
     try:
         subscription = services.stripe.subscription(subscription_id)
@@ -111,10 +111,10 @@ def hour_to_come(services: Services, subscription_id: str) -> datetime | None:
     end = subscription.period_end
     if end is None or subscription.status in subscriptions.ENDED:
         return None
-    left = end - LAST_HOUR - now_of(services, subscription)
+    now = now_of(services, subscription)
     with services.sessions() as session:
-        waits = left > timedelta() and store.waits_for(session, subscription_id, end)
-    return services.clock() + left if waits else None
+        waits = now < end - LAST_HOUR and store.waits_for(session, subscription_id, end)
+    return _within_hour(services, end, now) if waits else None
 
 
 def lowering_waits(services: Services, subscription: StripeSubscription) -> bool:

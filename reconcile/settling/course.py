@@ -20,12 +20,14 @@ class Settled:
 
     `again_at` is set when there was something to wait for. `would` is, of a run that does not
     write, what Stripe's preview says it would have charged: currency and minor units, signed.
-    `ignored`: nothing could be done with it here; it is kept, to be replayed. `decided` are the
-    facts and the decision of every round, as `considered` tells them.
+    `ignored`: nothing could be done with it here; it is kept, to be replayed. `planned_at`: when
+    the hour comes of what was planned and asked for too early. `decided` are the facts and the
+    decision of every round, as `considered` tells them.
     """
 
     line: str
     again_at: datetime | None = None
+    planned_at: datetime | None = None
     verdict: Verdict | None = None
     adjustment_id: str | None = None
     opened: int = 0

@@ -96,9 +96,7 @@ def _subscription(services: Services, named: str, batch: list[ClaimedEvent]) -> 
     snapshot = _newest_snapshot(services, batch)
     settled = settle_subscription(services, named, trigger=batch[0].id, snapshot=snapshot)
     if settled.again_at is None and any(event.type in PLANNED for event in batch):
-        # No other row says what is planned: taken before its hour (along with an event of these
-        # seconds, or when a pause ended), it waits for it again.
-        return replace(settled, again_at=hour_to_come(services, named))
+        return replace(settled, planned_at=hour_to_come(services, named))
     return settled
 
 
@@ -204,11 +202,20 @@ def _one_batch(
         if settled.ignored:
             store.ignore(session, batch, reason=settled.line)
             return _report(work_key, batch, Ended.IGNORED, settled.line)
-        if settled.again_at is None:
-            store.finish(session, batch, outcome=settled.line, decided=settled.decided)
-            return _report(work_key, batch, Ended.DONE, settled.line)
-        store.postpone(session, batch, until=settled.again_at, reason=settled.line)
-    return _report(work_key, batch, Ended.POSTPONED, settled.line, settled.again_at)
+        if settled.again_at is not None:
+            store.postpone(session, batch, until=settled.again_at, reason=settled.line)
+            return _report(work_key, batch, Ended.POSTPONED, settled.line, settled.again_at)
+        done = batch
+        if settled.planned_at is not None:
+            # No other row says what is planned: requeued, or taken by a clock that is ahead, it
+            # waits for its hour again. What came along with it is done.
+            early = [event for event in batch if event.type in PLANNED]
+            done = [event for event in batch if event not in early]
+            store.postpone(session, early, until=settled.planned_at, reason=settled.line)
+        if not done:
+            return _report(work_key, batch, Ended.POSTPONED, settled.line, settled.planned_at)
+        store.finish(session, done, outcome=settled.line, decided=settled.decided)
+    return _report(work_key, done, Ended.DONE, settled.line)
 
 
 def _not_settled(

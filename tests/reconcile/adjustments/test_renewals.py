@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
@@ -13,6 +13,7 @@ from reconcile.operating.pausing import Resumed
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.settling.work import Ended, WorkReport, work_off
 from reconcile.store.pauses import ORGANIZATION
+from reconcile.store.renewals import LOWER
 from reconcile.tables import events
 from tests.support.inbox import an_event
 from tests.support.shop import Shop
@@ -146,6 +147,20 @@ def test_what_is_taken_before_its_hour_waits_for_it_again(
 ) -> None:
     """Whatever made it due: somebody who put it aside and took it back, say."""
     assert in_its_hour(shop, team).ended == Ended.POSTPONED
+    advance(shop, clock, period_end(shop, team) - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.DONE
+    assert shop.quantities(team) == {"member": 3}
+
+
+def test_what_came_along_with_something_planned_is_done(shop: Shop, clock: str, team: str) -> None:
+    """An event waits for no renewal, a month away: what is pending is looked at by people."""
+    with shop.services.sessions.begin() as session:
+        an_event(session, work_key=f"sub:{team}", subscription_id=team, type="invoice.upcoming")
+    report = in_its_hour(shop, team)
+    assert (report.ended, report.events) == (Ended.DONE, 1)
+    with shop.services.sessions() as session:
+        pending = session.scalars(select(events.c.type).where(events.c.state == "pending")).all()
+    assert pending == [LOWER]
     advance(shop, clock, period_end(shop, team) - HOUR_S // 2)
     assert in_its_hour(shop, team).ended == Ended.DONE
     assert shop.quantities(team) == {"member": 3}
