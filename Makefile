@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two processes, each with servers of its own: most tests wait for something that was killed.
-PYTEST_ARGS ?= -n 2 --dist worksteal
+# Three processes, each with servers of its own, for two cores: many tests wait for something that was
+# killed.
+PYTEST_ARGS ?= -n 3 --dist worksteal
 SOURCES := backoffice bench migrations reconcile sandbox tests webhooks worker
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
