@@ -98,7 +98,8 @@ def _of_seats(
 
     Only where nothing was credited for what was is the item's other credit taken: with flexible
     billing it is for the seats that were charged, and some may have been added or taken away with
-    `none` since. A credit for what is, beside it, is that of a later edit.
+    `none` since. A credit for what is, beside it, is that of a later edit; of several, each alike,
+    one is ours.
     """
     as_it_was = (change.from_price_id, change.from_quantity)
     as_it_is = (change.price_id, change.to_quantity)
@@ -112,7 +113,7 @@ def _of_seats(
         for line in dated
         if line.amount_minor >= 0 and (line.price_id, line.quantity) == as_it_is
     ]
-    return [*(exact or before or of_item), *charged]
+    return [*(exact or before or of_item[:1]), *charged]
 
 
 def find_invoice(

@@ -59,7 +59,7 @@ def difference(
         credit = [amount for amount in expected if amount < 0]
         if why := proration.disagreement(credit, credited):
             paid, tolerance = _paid_ahead_minor(api, subscription, change, lines, start, at)
-            if abs(paid + sum(credited)) > tolerance:
+            if all(abs(each + sum(credited)) > tolerance for each in paid):
                 told.append(why)
     return "; ".join(told) or None
 
@@ -99,24 +99,29 @@ def _paid_ahead_minor(  # noqa: PLR0913, PLR0917 - one item at one moment
     own: Collection[InvoiceLine],
     since: datetime,
     at: datetime,
-) -> tuple[int, int]:
+) -> tuple[tuple[int, int], int]:
     """Return what was charged for the item's time after `at` and not taken back, and how exactly.
 
-    Minor units both: each line was rounded once by Stripe, and its rest is rounded once here.
+    Minor units: each line was rounded once by Stripe, and its rest is rounded once here. Twice:
+    without and with what was prorated in the very second of `at`, before us or after.
     """
     invoices = api.invoices_of(subscription.id, since=since - _CLOCKS_DIFFER)
     lines = [line for i in invoices if i.status != "void" for line in i.lines]
     lines += api.pending_items(subscription.customer_id)
     ours = {line.id for line in own}
     rests = [
-        proration.prorated_minor(
-            line.amount_minor - line.discount_minor,
-            Period(start=line.period_start, end=line.period_end),
-            at,
+        (
+            proration.prorated_minor(
+                line.amount_minor - line.discount_minor,
+                Period(start=line.period_start, end=line.period_end),
+                at,
+            ),
+            line.proration and line.period_start == at,
         )
         for line in lines
         if line.item_id == change.item_id
         and line.id not in ours
         and line.period_start <= at < line.period_end
     ]
-    return sum(rests), max(len(rests), TOLERANCE_MINOR)
+    before = sum(rest for rest, beside in rests if not beside)
+    return (before, sum(rest for rest, _ in rests)), max(len(rests), TOLERANCE_MINOR)

@@ -129,6 +129,29 @@ def test_a_credit_that_was_billed_before_we_looked_is_in_the_ledger(shop: Shop) 
     assert red(shop) == set()
 
 
+def test_the_credit_of_an_edit_in_the_same_second_is_not_ours_as_well(shop: Shop) -> None:
+    """Two seats were added with `none`: Stripe credits the three that were charged, and so it does
+    for whoever edits the subscription right after us."""
+    shop = shop.with_plan("team", follow_lowers="now")
+    customer = shop.organization(plan="team", member=3)
+    sub = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(sub)
+    shop.edit(sub, "member", 5, proration_behavior="none")
+    shop.sandbox.control("/faults", {"kind": "server_error_after", **UPDATE})
+    with pytest.raises(OutcomeUnknown):
+        shop.settle(sub)
+    (lowered,) = shop.adjustments(sub)
+    assert lowered.proration_date is not None
+    dated = int(lowered.proration_date.timestamp())
+    shop.edit(sub, "member", 4, proration_behavior="create_prorations", proration_date=dated)
+    shop.activate("org_1", "member", 4)
+    shop.settle(sub)
+    with shop.services.sessions() as session:
+        ledger = adjustments.ledger_of(session, lowered.id)
+    assert sorted(line.amount_minor for line in ledger) == [-4500, 4500]
+    assert not shop.findings(sub)
+
+
 def test_the_database_itself_allows_one_adjustment_in_flight(shop: Shop, sub: str) -> None:
     """money.one_in_flight."""
     shop.settle(sub)
