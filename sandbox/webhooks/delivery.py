@@ -105,9 +105,13 @@ def post(target: Target, body: bytes, timeout_s: float) -> int:
 
 @dataclass
 class _Queue:
-    """Deliveries by the moment they are due; bounded, and quick to say no."""
+    """Deliveries by the moment they are due; bounded, and quick to say no.
+
+    Who gets one says `done`: until then it is `taken`, on its way and nowhere else to be seen.
+    """
 
     waiting: list[tuple[float, int, Delivery]] = field(default_factory=list)
+    taken: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     count: itertools.count[int] = field(default_factory=itertools.count)
     closed: bool = False
@@ -125,9 +129,18 @@ class _Queue:
             while not self.closed:
                 wait_s = self.waiting[0][0] - time.monotonic() if self.waiting else None
                 if wait_s is not None and wait_s <= 0:
+                    self.taken += 1
                     return heappop(self.waiting)[2]
                 self.changed.wait(wait_s)
         return None
+
+    def done(self) -> None:
+        with self.changed:
+            self.taken -= 1
+
+    def unfinished(self) -> int:
+        with self.changed:
+            return len(self.waiting) + self.taken
 
     def close(self) -> None:
         with self.changed:
@@ -173,8 +186,8 @@ class Deliverer:
 
     @property
     def backlog(self) -> int:
-        """How many deliveries wait, those that wait for their next attempt included."""
-        return len(self._queue.waiting)
+        """How many deliveries are under way or wait, be it for their next attempt."""
+        return self._queue.unfinished()
 
     def _work(self) -> None:
         while (delivery := self._queue.get()) is not None:
@@ -182,6 +195,8 @@ class Deliverer:
                 self._attempt(delivery)
             except Exception:  # noqa: BLE001 - one webhook that fails here must not stop the rest
                 traceback.print_exc()
+            finally:
+                self._queue.done()
 
     def _attempt(self, delivery: Delivery) -> None:
         target = self._target(delivery.endpoint_id)

@@ -184,7 +184,7 @@ class Webhooks:
             )
 
     def summary(self) -> dict[str, Any]:
-        """The books for the control API; `waiting` includes what waits for its next attempt."""
+        """The books for the control API; `waiting` includes what is on its way just now."""
         with self._world.lock:
             counts = {
                 name: getattr(self.books, name)

@@ -1,5 +1,6 @@
 """Delivery: who is told, signed how, how often, and what the books say."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import stripe
 
 from tests.sandbox.client import KEY, Api, Box
 from tests.sandbox.conformance import assert_conforms
-from tests.sandbox.receiver import Receiver, eventually, running_receiver
+from tests.sandbox.receiver import WAIT_S, Receiver, eventually, running_receiver
 
 
 @pytest.fixture
@@ -100,6 +101,20 @@ def test_what_never_arrives_is_given_up_and_stays_undelivered(api: Api) -> None:
     assert [one["status"] for one in books["attempts"]] == [0, 0, 0]
     assert undelivered(api) == ["customer.created"]
     assert api.get("/v1/events", {"delivery_success": True})["data"] == []
+
+
+def test_what_is_on_its_way_still_waits(api: Api) -> None:
+    """Who waits until every webhook has come must not see none between sent and answered."""
+    api.control("POST", "deliveries", {"max_attempts": 1})
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        slow.settimeout(WAIT_S)
+        endpoint(api, f"http://127.0.0.1:{slow.getsockname()[1]}/", "*")
+        api.post("/v1/customers", {"email": "a@example.com"})
+        connection, _ = slow.accept()
+        with connection:
+            assert api.control("GET", "deliveries")["waiting"] == 1
+    eventually(lambda: api.control("GET", "deliveries")["waiting"] == 0)
+    assert api.control("GET", "deliveries")["failed"] == 1
 
 
 def test_what_waits_for_an_endpoint_that_is_gone_is_given_up(api: Api, receiver: Receiver) -> None:
