@@ -35,7 +35,13 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             because=done.reason,
         )
         # Of two approved changes the later one counts, also where only the first one waits.
-        renewals.overtake(session, done.subscription_id, after.keys(), trigger=done.trigger)
+        renewals.leave_out(
+            session,
+            done.subscription_id,
+            after.keys(),
+            outcome="a later change was made",
+            but=done.trigger,
+        )
     _tell_auto_added(session, services, done)
     because = done.reason if done.actor == TRUEUP else done.actor.because
     audit.record(

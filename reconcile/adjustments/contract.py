@@ -1,8 +1,8 @@
-"""Contracts: what an account manager recorded, and what was used beyond it (A6, A7).
+"""Contracts: what an account manager recorded, and the approved change that waits (A6, A7).
 
 A change of a contract is a change of seats like any other, asked by an account manager
-(`seat_change`); here is what it is measured against, and how one that waits is taken back. Nothing
-in here writes to Stripe, but for finishing what was begun.
+(`seat_change`); here is what it is measured against, and how one that waits is taken back, or found
+in Stripe already. Nothing in here writes to Stripe, but for finishing what was begun.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,24 +15,21 @@ from sqlalchemy.orm import Session
 from reconcile.actor import Actor
 from reconcile.adjustments import adjusting
 from reconcile.adjustments.case import IN_PROGRESS, NO_ORGANIZATION, only_subscription
-from reconcile.catalog import NoSuchPrice
+from reconcile.adjustments.renewals import Due
 from reconcile.database import exclusive, exclusive_within
 from reconcile.errors import StripeRejected
-from reconcile.policy.observing import label_of
-from reconcile.policy.values import PlanRules, Refuse, SeatPolicy, SubscriptionFacts
+from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
 from reconcile.services import Services
 from reconcile.store import (
     adjustments,
     audit,
-    notices,
     renewals,
     roster,
     subscriptions,
 )
 from reconcile.store import contracts as store
-from reconcile.store.contracts import Contract, Peak, Removals
+from reconcile.store.contracts import Contract, Removals
 from reconcile.store.renewals import Approved
-from reconcile.stripe_shapes import StripeSubscription
 
 _LOCK_WAIT_S = 10.0
 
@@ -55,18 +52,6 @@ class Standing:
 
     contract: Contract | None
     approved: Approved | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrueUp:
-    """A period's peak beyond the contract, and what the seats would have cost for all of it.
-
-    By the catalog's price model, before discounts and tax; None where it has no such price.
-    """
-
-    peak: Peak
-    currency: str | None
-    amount_minor: int | None
 
 
 def record(
@@ -188,8 +173,15 @@ def _as_json(contract: Contract | None) -> dict[str, object] | None:
 def standing(session: Session, organization_id: str) -> Standing:
     """Return the contract in force and what waits for the next cycle."""
     found = only_subscription(session, organization_id)
-    waits = None if isinstance(found, Refuse) else renewals.approved(session, found)
+    waits = None if isinstance(found, Refuse) else _waits(session, found)
     return Standing(contract=store.in_force(session, organization_id), approved=waits)
+
+
+def _waits(session: Session, subscription_id: str) -> Approved | None:
+    waits = renewals.approved(session, subscription_id)
+    # Applied by somebody who died before the request was finished, or a moment ago: not any more.
+    applied = waits and adjustments.was_applied(session, subscription_id, trigger=waits.id)
+    return None if applied else waits
 
 
 def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Approved | Refuse:
@@ -219,9 +211,8 @@ def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Appro
 def _withdraw(
     session: Session, organization_id: str, subscription_id: str, actor: Actor
 ) -> Approved | Refuse:
-    waits = renewals.approved(session, subscription_id)
-    # Applied by somebody who died before the request was finished: it waits no more.
-    if waits is None or adjustments.was_applied(session, subscription_id, trigger=waits.id):
+    waits = _waits(session, subscription_id)
+    if waits is None:
         return Refuse(
             code="nothing_waits",
             message="No approved change waits for the next cycle",
@@ -239,100 +230,30 @@ def _withdraw(
     return waits
 
 
-def true_ups(
-    session: Session,
-    services: Services,
-    organization_id: str,
-    *,
-    after: tuple[datetime, str] | None = None,
-    limit: int = 50,
-) -> tuple[TrueUp, ...]:
-    """Return the peaks beyond the contract, newest period first, each with what it would cost.
+def put_in_force(services: Services, subscription_id: str, due: Due) -> str:
+    """Record as agreed what was approved and is in Stripe already; returns a line that says so.
 
-    A page goes on after the period start and seat type in `after`.
+    Somebody set it there before its hour. Compared with the old contract it would be a drift for
+    ever. The caller holds the subscription's lock.
     """
-    organization = roster.organization(session, organization_id)
-    assert organization is not None
-    found = only_subscription(session, organization_id)
-    held = None if isinstance(found, Refuse) else subscriptions.held(session, found)
-    priced = (organization.plan, held.interval, held.currency) if held and held.interval else None
-    peaks = store.peaks(session, organization_id, after=after, limit=limit)
-    return tuple(_priced(services, peak, priced) for peak in peaks)
-
-
-def _priced(services: Services, peak: Peak, priced: tuple[str, str, str] | None) -> TrueUp:
-    if priced is None:
-        return TrueUp(peak=peak, currency=None, amount_minor=None)
-    plan, interval, currency = priced
-    try:
-        model = services.catalog.price_of(plan, peak.seat_type, interval, currency).model
-    except NoSuchPrice:
-        return TrueUp(peak=peak, currency=currency, amount_minor=None)
-    amount = model.full_minor(peak.peak) - model.full_minor(peak.agreed)
-    return TrueUp(peak=peak, currency=currency, amount_minor=amount)
-
-
-def watch(
-    session: Session,
-    services: Services,
-    facts: SubscriptionFacts,
-    subscription: StripeSubscription,
-) -> None:
-    """Keep the period's peak above the contract, and propose a change once a period had one (A6).
-
-    In the transaction that records the counts; only asked when they are believed.
-    """
-    if facts.rules.policy != SeatPolicy.CONTRACT or subscription.period_start is None:
-        return
-    for seat in facts.seats:
-        if (seat.active or 0) > seat.quantity:
-            peak = Peak(
-                organization_id=facts.organization_id,
-                seat_type=seat.seat_type,
-                period_start=subscription.period_start,
-                period_end=subscription.period_end,
-                agreed=seat.quantity,
-                peak=seat.active or 0,
-                peak_at=services.clock(),
-            )
-            store.note_peak(session, peak)
-    over = store.last_finished_peaks(
-        session, facts.organization_id, period_start=subscription.period_start
-    )
-    active = {seat.seat_type: seat.active for seat in facts.seats}
-    for peak in over:
-        _propose(session, services, facts, peak, subscription, active.get(peak.seat_type))
-
-
-def _propose(  # noqa: PLR0913, PLR0917 - one notice
-    session: Session,
-    services: Services,
-    facts: SubscriptionFacts,
-    peak: Peak,
-    subscription: StripeSubscription,
-    active: int | None,
-) -> None:
-    plan, interval = facts.rules.plan, next((i.interval for i in subscription.items), None)
-    priced = (plan, interval, subscription.currency) if interval else None
-    cost = _priced(services, peak, priced)
-    label = label_of(facts.rules, peak.seat_type)
-    notices.add(
-        session,
-        "contract.change_needed",
-        f"{facts.subscription_id}/{peak.seat_type}/{peak.period_start:%Y-%m-%dT%H:%M:%SZ}",
-        f"{peak.peak} {label} members were active, {peak.agreed} are in the contract: true up the "
-        f"period and agree on {peak.peak}",
-        organization_id=facts.organization_id,
-        due_at=services.clock(),
-        data={
-            "seat_type": peak.seat_type,
-            "active": active,
-            "agreed": peak.agreed,
-            "peak": peak.peak,
-            "period_start": peak.period_start.isoformat(),
-            "period_end": peak.period_end.isoformat() if peak.period_end else None,
-            "proposed": peak.peak,
-            "currency": cost.currency,
-            "amount_minor": cost.amount_minor,
-        },
-    )
+    with services.sessions.begin() as session:
+        held = subscriptions.held(session, subscription_id)
+        assert held is not None
+        roster.lock_organization(session, held.organization_id)
+        before = store.in_force(session, held.organization_id)
+        told = f"{due.line}; Stripe has it already"
+        store.change(
+            session, held.organization_id, due.actor, due.found, adjustment_id=None, because=told
+        )
+        subscriptions.write_quantities(session, subscription_id, due.found)
+        renewals.leave_out(session, subscription_id, due.found, outcome=told)
+        audit.record(
+            session,
+            due.actor,
+            "contract.changed",
+            subscription_id,
+            organization_id=held.organization_id,
+            before=_as_json(before),
+            after={"quantities": dict(due.found)},
+        )
+    return told

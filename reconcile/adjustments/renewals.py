@@ -13,7 +13,8 @@ holds the lowering back. When that hour passed without it, or nobody was there, 
 lowered with the proration date at the start of the new period, which credits the whole difference.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -33,13 +34,15 @@ _CLOCKS_DIFFER = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What to write now (prorated from when, asked by whom); with no change, the line says when.
+    """What to write now (prorated from when, asked by whom); with no change, the line says why.
 
-    `trigger` is the request that it comes from, where that is not what made us look.
+    `found` is what somebody has set in Stripe already. `trigger` is the request that it comes from,
+    where that is not what made us look.
     """
 
     line: str
     change: Change | None = None
+    found: Mapping[str, int] = field(default_factory=dict)
     prorated_from: datetime | None = None
     actor: Actor = TRUEUP
     trigger: str | None = None
@@ -124,7 +127,7 @@ def lowering_waits(services: Services, subscription: StripeSubscription) -> bool
         return False
     with services.sessions() as session:
         planned = store.planned_until(session, subscription.id, end)
-        if not planned or not _follows(session, services, subscription.id):
+        if not planned or not _is(session, services, subscription.id, SeatPolicy.FOLLOW):
             return False
         missed = store.planned_until(session, subscription.id, start)
         seats = subscriptions.seats_of(session, subscription.id)
@@ -136,13 +139,13 @@ def lowering_waits(services: Services, subscription: StripeSubscription) -> bool
     )
 
 
-def _follows(session: Session, services: Services, subscription_id: str) -> bool:
-    """Return whether the plan still follows its members: it may be another one by now."""
+def _is(session: Session, services: Services, subscription_id: str, policy: SeatPolicy) -> bool:
+    """Return whether the plan still has this policy: it may be another one by now."""
     held = subscriptions.held(session, subscription_id)
     organization = roster.organization(session, held.organization_id) if held else None
     if organization is None:
         return False
-    return services.catalog.plan(organization.plan).rules.policy == SeatPolicy.FOLLOW
+    return services.catalog.plan(organization.plan).rules.policy == policy
 
 
 def approve(  # noqa: PLR0913 - one row, all by name
@@ -183,15 +186,18 @@ def _within_hour(services: Services, end: datetime, now: datetime) -> datetime:
 
 
 def approved(services: Services, subscription: StripeSubscription) -> Due | None:
-    """Return the approved contract change whose renewal is here or was missed, or None."""
+    """Return the approved contract change whose renewal is here or was missed, or None.
+
+    None as well where the plan has no contract any more: nothing is written against its own rules.
+    """
     start, end = subscription.period_start, subscription.period_end
     if start is None or end is None:
         return None
     with services.sessions() as session:
         planned = store.approved(session, subscription.id)
         seats = subscriptions.seats_of(session, subscription.id)
-    if planned is None:
-        return None
+        if planned is None or not _is(session, services, subscription.id, SeatPolicy.CONTRACT):
+            return None
     missed = planned.period_end <= start
     if not missed and now_of(services, subscription) < end - LAST_HOUR:
         return None
@@ -201,8 +207,10 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
         for seat_type, quantity in planned.quantities.items()
         if seat_type in seats
     }
-    quantities = {s: count for s, count in wanted.items() if count != seats[s].stripe_quantity}
-    if not quantities:
+    in_stripe = {s: count for s, count in wanted.items() if count == seats[s].stripe_quantity}
+    found = {s: count for s, count in in_stripe.items() if count != seats[s].quantity}
+    quantities = {s: count for s, count in wanted.items() if s not in in_stripe}
+    if not quantities and not found:
         return None
     change = Change(
         quantities=quantities,
@@ -213,7 +221,8 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     )
     return Due(
         line=planned.approved,
-        change=change,
+        change=change if quantities else None,
+        found=found,
         prorated_from=start if missed else None,
         actor=planned.actor,
         trigger=planned.id,

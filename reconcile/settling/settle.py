@@ -14,6 +14,7 @@ from reconcile.adjustments import (
     adjusting,
     contract,
     invoice_check,
+    overage,
     preparing,
     renewals,
     spacing,
@@ -102,6 +103,9 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
         decision, due = noted.decision, None
         if noted.rule in own_findings.CONTRACT:
             due = renewals.approved(services, seen.subscription)
+            if due and due.found and course.writes:
+                seen = _put_in_force(course, seen, due)
+                continue
             decision = (due and due.change) or decision
             if not (isinstance(decision, Change) and decision.through_schedule):
                 _not_blocked(course)
@@ -195,7 +199,7 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
             )
             if verdict.believes_counts and counts.by_seat_type is not None:
                 subscriptions.write_active_seen(session, subscription.id, counts.by_seat_type)
-                contract.watch(session, services, found, subscription)
+                overage.watch(session, services, found, subscription)
             if course.writes and not isinstance(verdict.decision, Wait):
                 adopt = getattr(verdict.decision, "adopt", {})
                 subscriptions.write_quantities(session, subscription.id, adopt)
@@ -204,6 +208,17 @@ def _note(course: Course, seen: Seen) -> Verdict | Settled:
     if course.beside and found.rules.policy == SeatPolicy.OWN_SEAT:
         note_organization(course, organization)
     return verdict
+
+
+def _put_in_force(course: Course, seen: Seen, due: Due) -> Seen:
+    """Record what somebody set in Stripe before its hour. Returns what to look at next.
+
+    It is asked for first: by a snapshot on its way the quantity may be another one by now.
+    """
+    if not seen.fetched:
+        return seeing.fetched(course.services, course.subscription_id)
+    course.done.append(contract.put_in_force(course.services, course.subscription_id, due))
+    return seen
 
 
 def _change(

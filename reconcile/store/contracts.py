@@ -114,10 +114,13 @@ def change(  # noqa: PLR0913 - the values of one row, all by name
     actor: Actor,
     quantities: Mapping[str, int],
     *,
-    adjustment_id: str,
+    adjustment_id: str | None,
     because: str,
 ) -> None:
-    """Add that an approved change is in force; nothing where no contract is on record."""
+    """Add that an approved change is in force; nothing where no contract is on record.
+
+    It has no adjustment where somebody else had set it in Stripe.
+    """
     found = in_force(session, organization_id)
     if found is None:
         return

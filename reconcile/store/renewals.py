@@ -96,18 +96,23 @@ def withdraw(session: Session, subscription_id: str, outcome: str) -> None:
         _leave(session, row, {}, outcome)
 
 
-def overtake(
-    session: Session, subscription_id: str, seat_types: Collection[str], *, trigger: str
+def leave_out(
+    session: Session,
+    subscription_id: str,
+    seat_types: Collection[str],
+    *,
+    outcome: str,
+    but: str | None = None,
 ) -> None:
-    """Take out of what waits what was approved of these seat types: a later change was made.
+    """Take these seat types out of what was approved and waits; `outcome` says why.
 
-    The request that the change came from, its `trigger`, is left to whoever works it off.
+    The request `but` is left as it is, to whoever works it off.
     """
     for row in _waiting(session, subscription_id, APPROVED):
-        if row.id != trigger:
+        if row.id != but:
             planned = orjson.loads(row.payload)["quantities"]
             left = {name: count for name, count in planned.items() if name not in seat_types}
-            _leave(session, row, left, "a later change was made")
+            _leave(session, row, left, outcome)
 
 
 def _leave(session: Session, row: Any, quantities: Mapping[str, int], outcome: str) -> None:

@@ -42,6 +42,9 @@ class Business(OnePool):
         self.change(9)
         self.wait(31, there=False, how="in order")
         self.change(8)
+        self.edit_in_dashboard(8, "none", "in order")
+        self.wait(31, there=True, how="in order")
+        self.change(9)
         self.withdraw()
         self.the_contract_says_so()
         self.change_twice()
@@ -137,11 +140,13 @@ class Business(OnePool):
         assert ("contract_overage" in found) == (self.active() > self.agreed), found
 
     def made(self, wanted: int, *, missed: bool) -> None:
-        """It is in force; where somebody set it in Stripe before, the drift is told instead."""
+        """It is in force, also where somebody has set it in Stripe before."""
         self.waits = None
-        if wanted == self.has:
+        if wanted == self.has == self.agreed:
             return
-        if missed:
+        if wanted == self.has:
+            self.did("contract.changed", self.sub)
+        elif missed:
             self.set_from_renewal(wanted)
         else:
             self.set_to(wanted, free=True)

@@ -20,8 +20,9 @@ from backoffice.api.resources.seat_changes import (
     applied,
     previewed,
 )
-from reconcile.adjustments import contract
-from reconcile.adjustments.contract import Terms, TrueUp
+from reconcile.adjustments import contract, overage
+from reconcile.adjustments.contract import Terms
+from reconcile.adjustments.overage import TrueUp
 from reconcile.policy.seat_change import Requester, Wanted
 from reconcile.policy.values import Refuse
 from reconcile.store import contracts as store
@@ -277,7 +278,7 @@ def true_up(path: OrganizationPath, query: PageQuery) -> Answer:
     with services().sessions() as session:
         if roster.organization(session, path.organization_id) is None:
             raise NotFound("organization")
-        rows = contract.true_ups(
+        rows = overage.true_ups(
             session, services(), path.organization_id, after=place, limit=query.limit + 1
         )
     data, cursor = page_of(

@@ -1,49 +1,26 @@
-"""What changes at a renewal, on a test clock: the next invoice bills the right seats."""
-
-from typing import Any
+"""What is lowered at a renewal, on a test clock: the next invoice bills the right seats."""
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from reconcile.actor import Actor
-from reconcile.adjustments import seat_change
-from reconcile.adjustments.seat_change import Applied, Preview
 from reconcile.operating import pausing
 from reconcile.operating.pausing import Resumed
-from reconcile.policy.seat_change import Requester, Wanted
-from reconcile.settling.work import Ended, WorkReport, work_off
+from reconcile.settling.work import Ended, work_off
 from reconcile.store.pauses import ORGANIZATION
 from reconcile.store.renewals import LOWER
 from reconcile.tables import events
 from tests.support.inbox import an_event
+from tests.support.renewing import (
+    HOUR_S,
+    START,
+    advance,
+    cycle,
+    in_its_hour,
+    period_end,
+    told_of_something,
+)
 from tests.support.shop import Shop
-
-HOUR_S = 3600
-EVE = Actor("token:tok_1", "tok_1", "order 4711")
-START = 1_790_000_000
-
-
-@pytest.fixture
-def clock(shop: Shop) -> str:
-    """A test clock that stands still until it is advanced."""
-    made = shop.sandbox.post("/v1/test_helpers/test_clocks", {"frozen_time": START})
-    return str(made["id"])
-
-
-def period_end(shop: Shop, sub: str) -> int:
-    """The end of the current billing period."""
-    items = shop.sandbox.get(f"/v1/subscriptions/{sub}")["items"]["data"]
-    return int(items[0]["current_period_end"])
-
-
-def advance(shop: Shop, clock: str, to: int) -> None:
-    """Advance the test clock."""
-    shop.sandbox.post(f"/v1/test_helpers/test_clocks/{clock}/advance", {"frozen_time": to})
-
-
-def cycle(shop: Shop, sub: str) -> list[dict[str, Any]]:
-    """The renewal invoices, oldest first."""
-    return shop.invoices(sub, "subscription_cycle")
 
 
 @pytest.fixture
@@ -114,20 +91,6 @@ def test_a_raise_is_prorated_by_the_subscriptions_own_clock(
     (raised,) = shop.invoices(team, "subscription_update")
     assert abs(raised["total"] - 2 * 1500 // 2) <= 2
     assert shop.findings(team) == set()
-
-
-def in_its_hour(shop: Shop, sub: str) -> WorkReport:
-    """Work off what waits for the subscription, due by now."""
-    with shop.services.sessions.begin() as session:
-        session.execute(update(events).where(events.c.state == "pending").values(due_at=func.now()))
-    return work_off(shop.services, f"sub:{sub}")
-
-
-def told_of_something(shop: Shop, sub: str) -> WorkReport:
-    """An event comes in and is worked off, with whatever is due within a worker's lease."""
-    with shop.services.sessions.begin() as session:
-        an_event(session, work_key=f"sub:{sub}", subscription_id=sub, type="invoice.upcoming")
-    return work_off(shop.services, f"sub:{sub}")
 
 
 def test_an_event_right_before_the_last_hour_leaves_the_plan_for_its_hour(
@@ -258,138 +221,3 @@ def test_who_leaves_while_an_invoice_is_unpaid_is_not_billed_for_another_period(
     assert shop.quantities(sub) == {"member": 3}
     credit = shop.invoices(sub, "subscription_update")[-1]
     assert credit["total"] == -3 * 1500
-
-
-MONTHLY_CONTRACT = Wanted(
-    quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30"
-)
-
-
-@pytest.mark.parametrize("missed", [False, True])
-def test_an_approved_change_of_a_monthly_contract_starts_with_the_next_cycle(
-    shop: Shop, clock: str, missed: bool
-) -> None:
-    shop = shop.with_plan("workspace_business", contract_kind="monthly")
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
-    shop.settle(sub)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
-    assert isinstance(found, Preview)
-    assert "nothing is billed now" in found.quote.words
-    done = seat_change.apply(
-        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
-    )
-    assert isinstance(done, Applied)
-    assert done.at_renewal is not None
-    shop.settle(sub)
-    assert shop.quantities(sub) == {"pro": 6}
-    end = period_end(shop, sub)
-    if not missed:
-        advance(shop, clock, end - HOUR_S // 2)
-        shop.settle(sub)
-        advance(shop, clock, end + 2 * HOUR_S)
-        assert cycle(shop, sub)[0]["total"] == 8 * 12900
-    else:
-        advance(shop, clock, end + 30 * HOUR_S)
-        shop.settle(sub)
-        assert cycle(shop, sub)[0]["total"] == 6 * 12900
-        assert shop.invoices(sub, "subscription_update")[0]["total"] == 2 * 12900
-    assert shop.quantities(sub) == {"pro": 8}
-    assert shop.findings(sub) == set()
-    shop.settle(sub)
-    assert shop.writes(sub) == 1
-
-
-def test_an_event_right_before_the_last_hour_leaves_an_approved_change_for_its_hour(
-    shop: Shop, clock: str
-) -> None:
-    shop = shop.with_plan("workspace_business", contract_kind="monthly")
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
-    shop.settle(sub)
-    end = period_end(shop, sub)
-    advance(shop, clock, end - HOUR_S - 10)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
-    assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
-    assert told_of_something(shop, sub).ended == Ended.DONE
-    advance(shop, clock, end - HOUR_S // 2)
-    assert in_its_hour(shop, sub).ended == Ended.DONE
-    assert shop.quantities(sub) == {"pro": 8}
-
-
-def test_an_approved_change_outlasts_what_holds_it_back(shop: Shop, clock: str) -> None:
-    shop = shop.with_plan("workspace_business", contract_kind="monthly")
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
-    shop.settle(sub)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
-    assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
-    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
-    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
-    held = shop.settle(sub)
-    assert "collection is paused" in held.line
-    assert held.again_at is not None, "its row would be done, and the approval forgotten"
-    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection": ""})
-    made = shop.settle(sub)
-    assert made.again_at is None
-    assert shop.quantities(sub) == {"pro": 8}
-
-
-def test_an_approved_change_is_not_written_against_a_schedule_that_came_later(
-    shop: Shop, clock: str
-) -> None:
-    """any.schedule: one finding names the seats for as long as the schedule drives it."""
-    shop = shop.with_plan("workspace_business", contract_kind="monthly")
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
-    shop.settle(sub)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
-    assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
-    made = shop.sandbox.post("/v1/subscription_schedules", {"from_subscription": sub})
-    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
-    first, then = shop.settle(sub), shop.settle(sub)
-    assert shop.writes(sub) == 0
-    assert first.again_at is not None, "its row would be done, and the approval forgotten"
-    assert shop.findings(sub) == {"schedule_blocks_change"}
-    assert [(each.opened, each.closed) for each in (first, then)] == [(1, 0), (0, 0)]
-    shop.sandbox.post(f"/v1/subscription_schedules/{made['id']}/release", {})
-    shop.settle(sub)
-    assert shop.quantities(sub) == {"pro": 8}
-    assert shop.findings(sub) == set()
-
-
-def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business", interval="year")
-    shop.settle(sub)
-    advance(shop, clock, (START + period_end(shop, sub)) // 2)
-    found = seat_change.preview(shop.services, "org_1", MONTHLY_CONTRACT, actor=EVE)
-    assert isinstance(found, Preview)
-    assert abs(found.quote.total_minor - 2 * 139320 // 2) <= 2
-    done = seat_change.apply(
-        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
-    )
-    assert isinstance(done, Applied)
-    assert shop.quantities(sub) == {"pro": 8}
-    assert shop.findings(sub) == set()
-
-
-def test_an_approved_reduction_never_goes_below_who_is_active_by_then(
-    shop: Shop, clock: str
-) -> None:
-    shop = shop.with_plan("workspace_business", contract_kind="monthly", contract_removals=True)
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": 9}, plan="workspace_business")
-    shop.settle(sub)
-    wanted = Wanted(quantities={"pro": 6}, by=Requester.ACCOUNT_MANAGER, approval="Eve")
-    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
-    assert isinstance(found, Preview)
-    seat_change.apply(shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER)
-    shop.activate("org_1", "pro", 8)
-    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
-    shop.settle(sub)
-    assert shop.quantities(sub) == {"pro": 8}
-    assert shop.findings(sub) == set()

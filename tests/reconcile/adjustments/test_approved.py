@@ -1,0 +1,224 @@
+"""Approved changes of a contract, on a test clock: made in their hour, or made good (A6)."""
+
+from typing import Any
+
+import pytest
+
+from reconcile.actor import Actor
+from reconcile.adjustments import contract, seat_change
+from reconcile.adjustments.contract import Terms
+from reconcile.adjustments.seat_change import Applied, Preview
+from reconcile.policy.seat_change import Requester, Wanted
+from reconcile.policy.values import SeatPolicy
+from reconcile.settling.work import Ended
+from reconcile.store import contracts
+from reconcile.store.contracts import Contract
+from tests.support.renewing import (
+    HOUR_S,
+    START,
+    advance,
+    cycle,
+    in_its_hour,
+    period_end,
+    told_of_something,
+)
+from tests.support.shop import Shop, moment
+
+EVE = Actor("token:tok_1", "tok_1", "order 4711")
+
+
+def begun(shop: Shop, clock: str, seats: int = 6, **more: Any) -> str:
+    """A contract over so many Pro seats, five of them in use."""
+    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
+    sub = shop.subscribe(customer, {"pro": seats}, plan="workspace_business", **more)
+    shop.settle(sub)
+    return sub
+
+
+def approve(shop: Shop, **quantities: int) -> Applied:
+    """An account manager approves other quantities."""
+    wanted = Wanted(quantities=quantities, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
+    assert isinstance(found, Preview), found
+    done = seat_change.apply(
+        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
+    )
+    assert isinstance(done, Applied)
+    return done
+
+
+def agree(shop: Shop, **quantities: int) -> None:
+    """An account manager records what is agreed."""
+    terms = Terms(
+        kind="monthly",
+        quantities=quantities,
+        starts_at=moment(START),
+        ends_at=None,
+        removals_allowed=None,
+        removals_because=None,
+    )
+    assert isinstance(contract.record(shop.services, "org_1", terms, actor=EVE), Contract)
+
+
+def agreed(shop: Shop) -> list[dict[str, int]]:
+    """What was agreed and is, oldest first."""
+    with shop.services.sessions() as session:
+        return [dict(each.quantities) for each in contracts.history(session, "org_1")][::-1]
+
+
+def waits(shop: Shop) -> bool:
+    """Whether an approved change is shown as waiting."""
+    with shop.services.sessions() as session:
+        return contract.standing(session, "org_1").approved is not None
+
+
+@pytest.fixture
+def monthly(shop: Shop) -> Shop:
+    """Contracts are changed from the next billing cycle on."""
+    return shop.with_plan("workspace_business", contract_kind="monthly")
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_change_of_a_monthly_contract_starts_with_the_next_cycle(
+    monthly: Shop, clock: str, missed: bool
+) -> None:
+    shop, sub = monthly, begun(monthly, clock)
+    assert approve(shop, pro=8).at_renewal is not None
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 6}
+    end = period_end(shop, sub)
+    if not missed:
+        advance(shop, clock, end - HOUR_S // 2)
+        shop.settle(sub)
+        advance(shop, clock, end + 2 * HOUR_S)
+        assert cycle(shop, sub)[0]["total"] == 8 * 12900
+    else:
+        advance(shop, clock, end + 30 * HOUR_S)
+        shop.settle(sub)
+        assert cycle(shop, sub)[0]["total"] == 6 * 12900
+        assert shop.invoices(sub, "subscription_update")[0]["total"] == 2 * 12900
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+    assert not waits(shop), "it is in force, though its request is not worked off"
+    shop.settle(sub)
+    assert shop.writes(sub) == 1
+
+
+def test_an_event_right_before_the_last_hour_leaves_it_for_its_hour(
+    monthly: Shop, clock: str
+) -> None:
+    shop, sub = monthly, begun(monthly, clock)
+    end = period_end(shop, sub)
+    advance(shop, clock, end - HOUR_S - 10)
+    approve(shop, pro=8)
+    assert told_of_something(shop, sub).ended == Ended.DONE
+    advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"pro": 8}
+
+
+def test_it_outlasts_what_holds_it_back(monthly: Shop, clock: str) -> None:
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection[behavior]": "void"})
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    held = shop.settle(sub)
+    assert "collection is paused" in held.line
+    assert held.again_at is not None, "its row would be done, and the approval forgotten"
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"pause_collection": ""})
+    made = shop.settle(sub)
+    assert made.again_at is None
+    assert shop.quantities(sub) == {"pro": 8}
+
+
+def test_it_is_not_written_against_a_schedule_that_came_later(monthly: Shop, clock: str) -> None:
+    """any.schedule: one finding names the seats for as long as the schedule drives it."""
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    made = shop.sandbox.post("/v1/subscription_schedules", {"from_subscription": sub})
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    first, then = shop.settle(sub), shop.settle(sub)
+    assert shop.writes(sub) == 0
+    assert first.again_at is not None, "its row would be done, and the approval forgotten"
+    assert shop.findings(sub) == {"schedule_blocks_change"}
+    assert [(each.opened, each.closed) for each in (first, then)] == [(1, 0), (0, 0)]
+    shop.sandbox.post(f"/v1/subscription_schedules/{made['id']}/release", {})
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_what_somebody_set_in_stripe_before_its_hour_is_agreed_from_then_on(
+    monthly: Shop, clock: str, missed: bool
+) -> None:
+    """It is billed early, and the drift says so; once its hour is here, nothing differs."""
+    shop, sub = monthly, begun(monthly, clock)
+    agree(shop, pro=6)
+    approve(shop, pro=8)
+    shop.edit(sub, "pro", 8)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"contract_drift"}
+    assert agreed(shop) == [{"pro": 6}]
+    hours = 2 if missed else -0.5
+    advance(shop, clock, int(period_end(shop, sub) + hours * HOUR_S))
+    told = in_its_hour(shop, sub)
+    assert "Stripe has it already" in told.line
+    assert shop.findings(sub) == set()
+    assert agreed(shop) == [{"pro": 6}, {"pro": 8}]
+    assert not waits(shop)
+    shop.settle(sub)
+    assert len(agreed(shop)) == 2
+    assert shop.writes(sub) == 0
+
+
+def test_what_is_in_stripe_already_is_agreed_and_the_rest_is_changed(
+    shop: Shop, clock: str
+) -> None:
+    shop = shop.with_plan("agency", policy=SeatPolicy.CONTRACT, contract_kind="monthly")
+    customer = shop.organization(base=3, voice=1, test_clock=clock)
+    sub = shop.subscribe(customer, {"base": 5, "voice": 2})
+    shop.settle(sub)
+    agree(shop, base=5, voice=2)
+    approve(shop, base=7, voice=4)
+    shop.edit(sub, "voice", 4)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"base": 7, "voice": 4}
+    assert agreed(shop)[-1] == {"base": 7, "voice": 4}
+    assert shop.findings(sub) == set()
+    assert shop.writes(sub) == 1
+
+
+def test_nothing_is_changed_for_a_plan_that_has_no_contract_any_more(
+    monthly: Shop, clock: str
+) -> None:
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    left = shop.with_plan("workspace_business", policy=SeatPolicy.PURCHASED)
+    assert in_its_hour(left, sub).ended == Ended.DONE, "and not again every hour"
+    assert shop.quantities(sub) == {"pro": 6}
+
+
+def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
+    sub = begun(shop, clock, interval="year")
+    advance(shop, clock, (START + period_end(shop, sub)) // 2)
+    wanted = Wanted(quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30")
+    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
+    assert isinstance(found, Preview)
+    assert abs(found.quote.total_minor - 2 * 139320 // 2) <= 2
+    assert approve(shop, pro=8).at_renewal is None
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+
+
+def test_a_reduction_never_goes_below_who_is_active_by_then(shop: Shop, clock: str) -> None:
+    shop = shop.with_plan("workspace_business", contract_kind="monthly", contract_removals=True)
+    sub = begun(shop, clock, seats=9)
+    approve(shop, pro=6)
+    shop.activate("org_1", "pro", 8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    shop.settle(sub)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
