@@ -20,7 +20,14 @@ RECEIVER, WORKER, REPORT = ROLES = ("receiver", "worker", "report")
 
 # What the inbox's way in touches of a row that is there already, and what `/readyz` asks.
 _COUNTED_BY_THE_RECEIVER = ("deliveries", "last_delivered_at", "due_at")
-_SEEN_BY_THE_RECEIVER = (*_COUNTED_BY_THE_RECEIVER, "id", "state", "received_at", "started_at")
+_SEEN_BY_THE_RECEIVER = (
+    *_COUNTED_BY_THE_RECEIVER,
+    "id",
+    "state",
+    "received_at",
+    "requeued_at",
+    "started_at",
+)
 
 _APPEND_ONLY = frozenset({"audit_trail"})
 # A nightly run empties these.

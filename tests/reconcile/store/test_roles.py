@@ -10,11 +10,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import requests
 from click.testing import CliRunner, Result
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
 from backoffice.cli import trueup
+from backoffice.local.network import free_port
 from backoffice.local.servers import Servers, migrate_database
 from reconcile.actor import TRUEUP
 from reconcile.database import build_engine, build_sessions
@@ -26,7 +28,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.servers import connect
 from tests.support.shop import opened_shop
 from tests.support.stripe_events import snapshot, subscription
-from tests.support.webhooks import post_event
+from tests.support.webhooks import TIMEOUT_S, post_event
 from tests.webhooks.conftest import running_receiver
 
 TABLES = sorted(metadata.tables)
@@ -85,12 +87,33 @@ def may(url: str, statement: str) -> bool:
 def test_the_receiver_stores_counts_and_is_ready_with_no_other_right(
     users: Users, servers: Servers, tmp_path: Path
 ) -> None:
-    event = snapshot("customer.subscription.updated", subscription())
-    with running_receiver(tmp_path, servers, database_url=users.receiver) as receiver:
-        assert post_event(receiver.url, event).status_code == 200
-        assert post_event(receiver.url, event).status_code == 200
-    with connect(users.owner) as owner:
-        assert owner.execute("select id, deliveries from events").fetchall() == [(event["id"], 2)]
+    """Whatever it ever asks the database: new, again, again when finished, refused, readiness."""
+    new, finished = (snapshot("customer.subscription.updated", subscription()) for _ in range(2))
+    metrics = f"127.0.0.1:{free_port()}"
+    with (
+        connect(users.owner) as owner,
+        running_receiver(
+            tmp_path, servers, database_url=users.receiver, metrics_listen=metrics
+        ) as receiver,
+    ):
+        for event in (new, finished, new):
+            assert post_event(receiver.url, event).status_code == 200
+        owner.execute(
+            "update events set state = 'done', finished_at = now(), due_at = null where id = %s",
+            [finished["id"]],
+        )
+        assert post_event(receiver.url, finished).status_code == 200
+        assert post_event(receiver.url, new, secret="whsec_wrong").status_code == 400
+        for url in (
+            f"{receiver.url}/healthz",
+            f"{receiver.url}/readyz",
+            f"http://{metrics}/metrics",
+        ):
+            answer = requests.get(url, timeout=TIMEOUT_S)
+            assert answer.status_code == 200, answer.text
+        assert 'trueup_webhook_requests_total{outcome="stored",secret="main"} 4.0' in answer.text
+        told = owner.execute("select id, deliveries, state from events").fetchall()
+    assert set(told) == {(new["id"], 2, "pending"), (finished["id"], 2, "done")}
 
 
 def test_the_receiver_can_insert_events_and_nothing_else(users: Users) -> None:
