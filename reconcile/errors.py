@@ -257,16 +257,19 @@ def retry_delay(
     random: Random,
     *,
     error_class: ErrorClass = ErrorClass.RETRY,
+    waited: bool = False,
 ) -> timedelta | None:
     """Return how long to wait after the failed try number `attempt` (from 1), or None to give up.
 
     Doubles from `retry_base_s` to `retry_cap_s`; between half and all of it, so that what failed
-    together does not come back together.
+    together does not come back together. What has `waited` for others used up its tries with that:
+    it is given the same patience whatever stops it next.
     """
     assert attempt >= 1
     if error_class is ErrorClass.PERMANENT:
         return None
-    extra = WAITING_EXTRA_ATTEMPTS if error_class is ErrorClass.WAITING else 0
+    patient = waited or error_class is ErrorClass.WAITING
+    extra = WAITING_EXTRA_ATTEMPTS if patient else 0
     if attempt >= settings.retry_max_attempts + extra:
         return None
     doublings = min(attempt - 1, 32)

@@ -353,6 +353,5 @@ def _claimed(request_id: str) -> ClaimedEvent:
         type=TYPE,
         api_version=None,
         stripe_created_at=None,
-        error_class=None,
         attempts=0,
     )

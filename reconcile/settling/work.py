@@ -288,7 +288,13 @@ def _delay(services: Services, newest: ClaimedEvent, error: Classified) -> timed
     if error.error_class is ErrorClass.RATE_LIMITED:
         # Not the event's fault, so not one of its tries; up to twice as long spreads the crowd.
         return timedelta(seconds=(error.retry_after_s or 1.0) * (1 + random.random()))
-    delay = retry_delay(newest.attempts, services.settings, random, error_class=error.error_class)
+    delay = retry_delay(
+        newest.attempts,
+        services.settings,
+        random,
+        error_class=error.error_class,
+        waited=newest.waited,
+    )
     if delay is None or error.retry_after_s is None:
         return delay
     return max(delay, timedelta(seconds=error.retry_after_s))
@@ -297,9 +303,8 @@ def _delay(services: Services, newest: ClaimedEvent, error: Classified) -> timed
 def _killed_its_workers(services: Services, newest: ClaimedEvent) -> bool:
     """A try that ended is counted and written down; one more than all of them was not."""
     before = newest.attempts - 1
-    known = ErrorClass(newest.error_class) if newest.error_class else ErrorClass.RETRY
     return before > 0 and (
-        retry_delay(before, services.settings, Random(0), error_class=known) is None  # noqa: S311 - delays
+        retry_delay(before, services.settings, Random(0), waited=newest.waited) is None  # noqa: S311 - delays
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from reconcile.errors import Classified
+from reconcile.errors import Classified, ErrorClass
 from reconcile.tables import events
 
 # One claim reads at most this many rows; a key with more is claimed again.
@@ -37,15 +37,18 @@ _SOON = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedEvent:
-    """An inbox row in the hands of a worker. `attempts` counts this try."""
+    """An inbox row in the hands of a worker.
+
+    `attempts` counts this try; `waited` says whether one before it failed for want of others.
+    """
 
     id: str
     kind: str
     type: str
     api_version: str | None
     stripe_created_at: datetime | None
-    error_class: str | None
     attempts: int
+    waited: bool = False
     traceparent: str | None = None
 
 
@@ -148,12 +151,22 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
             type=row.type,
             api_version=row.api_version,
             stripe_created_at=row.stripe_created_at,
-            error_class=row.error_class,
             attempts=row.attempts + 1,
+            waited=_waited(row.tries),
             traceparent=row.traceparent,
         )
         for row in newest_first
     ]
+
+
+def _waited(tries: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether it waited for others since it came in, or since a person requeued it."""
+    for each in reversed(tries):
+        if each["ended"] == "requeued":
+            return False
+        if each["ended"] == ErrorClass.WAITING:
+            return True
+    return False
 
 
 def payload_of(session: Session, event_id: str) -> bytes:

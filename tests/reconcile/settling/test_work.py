@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from reconcile.database import exclusive
 from reconcile.errors import (
+    WAITING_EXTRA_ATTEMPTS,
     Busy,
     JobOverdue,
     RateLimited,
@@ -188,6 +189,23 @@ def test_the_last_try_makes_a_dead_letter(services: Services) -> None:
     event_id = put(services, attempts=most - 1, error_class="retry")
     assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.DEAD
     assert row(services, event_id).state == "dead"
+
+
+def test_what_waited_for_others_is_not_given_up_at_the_next_thing_that_passes(
+    services: Services,
+) -> None:
+    """Its tries were used up by waiting; an hour without Stripe must not make it a dead letter."""
+    most = services.settings.retry_max_attempts
+    event_id = put(services)
+    work_off(services, KEY, Settling(WaitingForRow("organization org_1")))
+    for tried in (most + 5, most + 40):
+        with services.sessions.begin() as session:
+            change_event(session, event_id, due_at=datetime.now(UTC), attempts=tried)
+        assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.RETRY
+    with services.sessions.begin() as session:
+        last = most + WAITING_EXTRA_ATTEMPTS - 1
+        change_event(session, event_id, due_at=datetime.now(UTC), attempts=last)
+    assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.DEAD
 
 
 def test_a_later_success_clears_what_went_wrong(services: Services) -> None:
