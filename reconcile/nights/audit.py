@@ -60,8 +60,8 @@ def run(
 ) -> TaskReport:
     """Bring in what is missing, once a night. Raises nothing that the report can tell.
 
-    `again` does a night that is done once more. `tell` hears how many events were looked at and how
-    many of them were missing.
+    `again` begins it from its start, done or not. `tell` hears how many events were looked at and
+    how many of them were missing.
     """
 
     def audit(services: Services, run: Run) -> Mapping[str, Any]:

@@ -38,7 +38,8 @@ def once(
 ) -> TaskReport:
     """Do the night's work of the task unless it is done already or somebody is at it.
 
-    With `again` a night that is done is done once more.
+    With `again` it is done from its start, whatever was done of it: who asks for it by hand wants
+    to know what is true now, and what a failed run went past may be another by now.
 
     `work` gets the run with its cursor and returns the report. Its errors end the run as failed;
     an interruption leaves it as it is.
@@ -48,7 +49,7 @@ def once(
             return TaskReport(task=task, night=night, state="elsewhere")
         with services.sessions.begin() as session:
             run = runs.begin(session, task, night, writes=True)
-            if again and run.state == "done":
+            if again:
                 run = runs.start_over(session, run.id, writes=True)
         if run.state == "done":
             return TaskReport(task=task, night=night, state="done", report=run.report)

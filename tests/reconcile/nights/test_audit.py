@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from reconcile.envelope import WORKED_TYPES, Ours, read_event
+from reconcile.errors import StripeUnavailable
 from reconcile.nights import audit
 from reconcile.services import Services
 from reconcile.settings import Settings
@@ -105,6 +106,22 @@ def test_one_that_is_killed_goes_on_behind_its_last_page(
     assert len(inbox(services)) == 150
     read = [call["path"] for call in sandbox.observe("/calls")["calls"]]
     assert read.count("/v1/events") == 3, "it began again"
+
+
+def test_one_that_failed_is_done_from_its_start_by_hand(
+    services: Services, sandbox: Sandbox
+) -> None:
+    """What came after it began is missing as well: who asks after an outage asks for all of it."""
+
+    def fail(_looked_at: int, _missing: int) -> None:
+        raise StripeUnavailable("after the first page")
+
+    customers_change(sandbox, 150)
+    assert audit.run(services, NIGHT, tell=fail).state == "failed"
+    customers_change(sandbox, 1)
+    report = audit.run(services, NIGHT, again=True)
+    assert (report.state, report.report["looked_at"]) == ("done", 151)
+    assert len(inbox(services)) == 151
 
 
 def test_stripe_being_away_is_told_and_tried_again(services: Services, sandbox: Sandbox) -> None:
