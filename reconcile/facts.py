@@ -59,11 +59,18 @@ class Recorded:
 def organization_of(
     session: Session, services: Services, subscription: StripeSubscription
 ) -> Organization | None:
-    """Return who the subscription is of: by its metadata, else by its customer; None: nobody's."""
+    """Return who the subscription is of: by its metadata, else by its customer; None: nobody's.
+
+    Where the customer is nobody's any more, it stays with whom it was of: they have another one by
+    now, and what is over is to be over for them.
+    """
     named = subscription.metadata.get(services.settings.organization_metadata_key)
     if named:
         return roster_store.organization(session, named)
-    return roster_store.organization_of_customer(session, subscription.customer_id)
+    if found := roster_store.organization_of_customer(session, subscription.customer_id):
+        return found
+    held = subscriptions.held(session, subscription.id)
+    return roster_store.organization(session, held.organization_id) if held else None
 
 
 def concerns_us(

@@ -153,7 +153,7 @@ def _finish_what_was_begun(course: Course) -> None:
 
 
 def _gone(course: Course, held: Held | None) -> Settled:
-    if held is not None:
+    if held is not None and course.writes:
         at = course.services.clock()
         with course.services.sessions.begin() as session:
             subscriptions.mark_deleted(session, held.id, at)

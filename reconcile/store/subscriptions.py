@@ -102,8 +102,12 @@ def believe(  # noqa: PLR0913 - one row, all by name
     as_of: datetime,
     api_version: str | None,
 ) -> None:
-    """Write what Stripe says of the subscription; `as_of` is Stripe's time of saying it."""
-    values = {
+    """Write what Stripe says of the subscription; `as_of` is Stripe's time of saying it.
+
+    One that is not over has no tombstone: a snapshot is not believed beside one, so Stripe itself
+    was asked, and it was not found with another account's key.
+    """
+    values: dict[str, object] = {
         "organization_id": organization_id,
         "member_id": member_id,
         "customer_id": seen.customer_id,
@@ -123,6 +127,8 @@ def believe(  # noqa: PLR0913 - one row, all by name
         "as_of": as_of,
         "api_version": api_version,
     }
+    if seen.status not in ENDED:
+        values["deleted_at"] = None
     session.execute(
         insert(subscriptions)
         .values(id=seen.id, **values)
