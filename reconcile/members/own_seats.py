@@ -96,8 +96,8 @@ def _open(
     price = services.catalog.price_of(
         case.organization.plan, member.seat_type, asked.interval, asked.currency
     )
-    if _paid_on_page_before(services, member):
-        return _PAYING
+    if refused := _close_page_before(services, member, actor):
+        return refused
     made = services.stripe.create_checkout_session(
         **_form(services, member, str(price.id), asked, payer if asked.by_organization else None)
     )
@@ -135,10 +135,10 @@ def _unfit(case: Case, member: Member) -> Refuse | None:
     return None
 
 
-def _paid_on_page_before(services: Services, member: Member) -> bool:
+def _close_page_before(services: Services, member: Member, actor: Actor) -> Refuse | None:
     """Close the page that was opened last: if both were paid, the seat would be paid twice.
 
-    Returns True where it was paid, with a subscription that has not been heard of yet.
+    Returns why there is no other page, where it was paid.
     """
     with services.sessions() as session:
         opened = audit.page(
@@ -149,17 +149,20 @@ def _paid_on_page_before(services: Services, member: Member) -> bool:
             limit=1,
         )
     if not opened:
-        return False
+        return None
     page_id = str((opened[0].after or {})["checkout_session"])
     try:
         services.stripe.expire_checkout_session(page_id)
     except StripeGone:
-        return False
+        return None
     except StripeRejected:  # it is paid or closed by now
         bought = services.stripe.read(f"/v1/checkout/sessions/{page_id}")["subscription"]
         with services.sessions() as session:
-            return bought is not None and subscriptions.held(session, str(bought)) is None
-    return False
+            if bought is not None and subscriptions.held(session, str(bought)) is None:
+                return _PAYING
+            # A worker may have recorded the payment since the seat was found unpaid.
+            return _unfit(unlocked(session, services, member.organization_id, actor), member)
+    return None
 
 
 def _form(

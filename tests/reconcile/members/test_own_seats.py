@@ -123,6 +123,23 @@ def test_no_second_page_while_stripe_has_not_told_of_the_payment(
     assert refused(shop) == "paid_already"
 
 
+def test_no_second_page_when_stripe_tells_of_the_payment_meanwhile(
+    shop: Shop, workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A2: a worker records the payment after the seat was found unpaid, before the page is made."""
+    paid = pays(shop, opens(shop))
+    stripe = shop.services.stripe
+    read = stripe.read
+
+    def told_first(path: str, /, **params: Any) -> Any:
+        if path.startswith("/v1/checkout/"):
+            shop.settle(paid["subscription"])
+        return read(path, **params)
+
+    monkeypatch.setattr(stripe, "read", told_first)
+    assert refused(shop) == "paid_already"
+
+
 def test_the_organizations_customer_may_pay(shop: Shop, workspace: str) -> None:
     """A2: whoever the workspace decides."""
     asked = Asked(
