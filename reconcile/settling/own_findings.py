@@ -3,7 +3,14 @@
 from sqlalchemy.orm import Session
 
 from reconcile.policy.rulings import Row
-from reconcile.policy.values import Change, FindingKind, Observation, Verdict, Wait
+from reconcile.policy.values import (
+    Change,
+    Decision,
+    FindingKind,
+    Observation,
+    Verdict,
+    Wait,
+)
 from reconcile.services import Services
 from reconcile.store import findings
 from reconcile.store.findings import INSTALLATION, Synced
@@ -49,19 +56,26 @@ def sync_roster(
 
 
 def done_with(verdict: Verdict) -> frozenset[FindingKind]:
-    """Return the kinds opened beside the policy that nothing calls for any more.
+    """Return the kinds opened beside the policy that the verdict leaves nothing of.
 
-    Where a contract is in order, whether a schedule blocks its approved change is not the
-    verdict's to say.
+    What is unclear says nothing of the change that was declined, or stuck, when it was clear. And
+    whether an approved change waits where a contract is in order is not the verdict's to say.
     """
-    over = {FindingKind.UNKNOWN_CUSTOMER}
-    if not isinstance(verdict.decision, (Change, Wait)):
+    over = frozenset({FindingKind.UNKNOWN_CUSTOMER})
+    if verdict.rule is Row.UNCLEAR or verdict.rule in CONTRACT:
+        return over
+    return over | nothing_left_of(verdict.decision)
+
+
+def nothing_left_of(decision: Decision) -> frozenset[FindingKind]:
+    """Return the kinds opened by a change under way that the decision leaves nothing of."""
+    over = set()
+    if not isinstance(decision, (Change, Wait)):
         over |= {FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK}
-    elif isinstance(verdict.decision, Change) and verdict.decision.at_renewal:
+    elif isinstance(decision, Change) and decision.at_renewal:
         # Fewer seats, later: there is nothing left to pay for now.
         over |= {FindingKind.PAYMENT_DECLINED}
-    blocked = isinstance(verdict.decision, Change) and verdict.decision.through_schedule
-    if not blocked and verdict.rule not in CONTRACT:
+    if not (isinstance(decision, Change) and decision.through_schedule):
         over |= {FindingKind.SCHEDULE_BLOCKS_CHANGE}
     return frozenset(over)
 

@@ -107,8 +107,7 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
                 seen = _put_in_force(course, seen, due)
                 continue
             decision = (due and due.change) or decision
-            if not (isinstance(decision, Change) and decision.through_schedule):
-                _not_blocked(course)
+            _close(course, own_findings.nothing_left_of(decision))
         if isinstance(decision, Wait):
             # A pending update is told of when it ends, one way or the other, within a day.
             pending_update = seen.subscription.has_pending_update
@@ -292,11 +291,11 @@ def _dry(
     return course.ended(f"would: {change.reason}", verdict, would=would)
 
 
-def _not_blocked(course: Course) -> None:
+def _close(course: Course, kinds: frozenset[FindingKind]) -> None:
     scope = Scope(organization_id=None, subscription_id=course.subscription_id)
-    kind, at = FindingKind.SCHEDULE_BLOCKS_CHANGE, course.services.clock()
+    at = course.services.clock()
     with course.services.sessions.begin() as session:
-        course.count(findings.close(session, scope, kind, at=at))
+        course.count(findings.close(session, scope, *kinds, at=at))
 
 
 def _blocked_by_schedule(course: Course, seen: Seen, verdict: Verdict, change: Change) -> Settled:

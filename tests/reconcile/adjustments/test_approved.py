@@ -148,6 +148,22 @@ def test_it_is_not_written_against_a_schedule_that_came_later(monthly: Shop, clo
     assert shop.findings(sub) == set()
 
 
+def test_that_its_payment_was_declined_stays_told_while_it_waits(monthly: Shop, clock: str) -> None:
+    """The contract itself is in order: what the row says, and not what is to be done."""
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    for _ in range(2):
+        assert shop.settle(sub).again_at is not None
+        assert shop.findings(sub) == {"payment_declined"}
+    shop.sandbox.control("/declines", {"customer": customer, "code": None})
+    shop.settle(sub, retry_declined=True)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert shop.findings(sub) == set()
+
+
 @pytest.mark.parametrize("missed", [False, True])
 def test_what_somebody_set_in_stripe_before_its_hour_is_agreed_from_then_on(
     monthly: Shop, clock: str, missed: bool
