@@ -108,7 +108,7 @@ def patient(
         shop.edit(subscription, "voice", 3, proration_behavior="none")  # what the dead letter told
         with shop.services.sessions.begin() as session:
             event = _a_dead_letter(session, subscription)
-            finding = _a_finding(session, subscription)
+            finding = _a_finding(session, subscription, change.id)
             review = _a_review(session)
             notice = notices.page(session, limit=1)[0].id
         nightly.run(shop.services, datetime.now(UTC).date())
@@ -157,10 +157,14 @@ def _a_dead_letter(session: Session, subscription: str) -> str:
     )
 
 
-def _a_finding(session: Session, subscription: str) -> int:
+def _a_finding(session: Session, subscription: str, adjustment: str) -> int:
     scope = Scope(organization_id="org_1", subscription_id=subscription)
-    drift = Observation(kind=FindingKind.ITEM_METERED, summary="its quantity cannot be set")
-    findings.observe(session, scope, drift, at=datetime.now(UTC), opened_by="test")
+    differs = Observation(
+        kind=FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
+        summary="total 501, previewed 500",
+        adjustment_id=adjustment,
+    )
+    findings.observe(session, scope, differs, at=datetime.now(UTC), opened_by=adjustment)
     return findings.open_of(session, scope)[0].id
 
 
@@ -188,6 +192,7 @@ def test_every_command_of_the_page_runs(patient: Patient) -> None:
             failed.append((command, result.exit_code, repr(result.exception), result.output[-400:]))
     assert not failed
     assert ran > 30, "the page lost its commands"
+    assert "by cli:kim: a rehearsal" in patient.run("trueup findings show FINDING").output
 
 
 def test_from_the_alerts_name_to_a_repaired_dead_letter(patient: Patient) -> None:

@@ -143,6 +143,8 @@ _OPERATING = {
     "month_not_begun": Code("The month is in the future", "report it when it is over"),
     "paused_already": Code("It is paused already", "nothing is to be done: resume it when ready"),
     "not_paused": Code("It is not paused", "nothing is to be done: list the pauses"),
+    "finding_closed": Code("The finding is closed", "nothing is to be done: look for an open one"),
+    "closes_by_itself": Code("It closes when it is gone", "remove its cause, then have it settled"),
     "not_zero": Code("Members are counted again", "settle it: there is nothing to confirm"),
     "zero_already": Code("Zero is known already", "nothing is to be done"),
 }

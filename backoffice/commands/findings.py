@@ -20,16 +20,18 @@ from backoffice.commands.operator import (
     tell_of,
     wrapped,
 )
-from reconcile.operating import explaining, story
+from reconcile.operating import closing, explaining, story
 from reconcile.policy.values import Refuse
 from reconcile.store import look
 from reconcile.store.findings import Finding
 from reconcile.store.look import FINDING_STATES
 
+_ID = click.IntRange(1, 2**63 - 1)
+
 
 @click.group()
 def findings() -> None:
-    """Find and read what is wrong; most findings close by themselves when it is gone."""
+    """Find and read what is wrong; findings close by themselves, but for those of an invoice."""
 
 
 @findings.command("list")
@@ -58,11 +60,33 @@ def show(finding: Finding) -> tuple[str, str]:
 
 
 @findings.command("show")
-@click.argument("finding_id", type=click.IntRange(1, 2**63 - 1))
+@click.argument("finding_id", type=_ID)
 @as_json_option
 def show_finding(finding_id: int, as_json: bool) -> None:
     """Tell the story of one finding, and what to do."""
     tell_of("finding", finding_id, story.of_finding, as_json)
+
+
+@findings.command()
+@click.argument("finding_id", type=_ID)
+@acting
+@as_json_option
+def close(finding_id: int, by: str, because: str, as_json: bool) -> None:
+    """Close the finding of an invoice that was looked at; --because says what was found.
+
+    The same seen once more is a finding of its own. All other kinds close when they are gone.
+    """
+    actor = actor_of(by, because)
+    with looking() as services:
+        closed = closing.close(services, finding_id, actor)
+    if isinstance(closed, Refuse):
+        raise refused(closed)
+    if as_json:
+        say_json(closed)
+        return
+    first, second = show(closed)
+    click.echo(first)
+    click.echo(wrapped(second))
 
 
 @findings.command("confirm-zero")

@@ -2,7 +2,7 @@
 
 Twice: with Stripe's own preview of the change, which it must equal to the minor unit, and with our
 proration model, which may be off by one minor unit a line. A difference is a finding for a person,
-never a reason to write anything.
+never a reason to write anything. Each adjustment is checked once: the person closes it.
 """
 
 from collections import Counter
@@ -25,8 +25,6 @@ from reconcile.stripe_shapes import InvoiceLine, StripeInvoice, StripeSubscripti
 
 # Clocks differ: the invoice of a change may be dated a little before our proration date.
 _CLOCKS_DIFFER = timedelta(days=1)
-
-_KINDS = (FindingKind.INVOICE_DIFFERS_FROM_PREVIEW, FindingKind.INVOICE_DIFFERS_FROM_MODEL)
 
 
 def with_preview(
@@ -159,9 +157,10 @@ def check(
     subscription: StripeSubscription,
     invoice: StripeInvoice | None,
 ) -> Adjustment:
-    """Write the adjustment's ledger lines, compare them, and open or close the findings.
+    """Write the adjustment's ledger lines, compare them, and open a finding for each difference.
 
-    Reads the invoice (or the pending items) from Stripe where it is not at hand.
+    Each is of this adjustment alone, so that the next one's is not taken for it. Reads the invoice
+    (or the pending items) from Stripe where it is not at hand.
     """
     tracing.tell(adjustment=adjustment.id, invoice=adjustment.invoice_id)
     lines = _lines(services.stripe, adjustment, subscription, invoice)
@@ -235,6 +234,7 @@ def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison
     if told := preview_difference(preview, invoice, lines if preview.get("whole") else own):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
+            adjustment_id=adjustment.id,
             summary=f"The invoice of an adjustment is not what Stripe previewed: {told}. Compare "
             "both, and credit the customer if they were charged more.",
             detail=said,
@@ -242,6 +242,7 @@ def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison
     if told := model_check.difference(api, catalog, adjustment, subscription, own):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_MODEL,
+            adjustment_id=adjustment.id,
             summary=f"The proration of an adjustment is not what the model expects: {told}. Check "
             "the catalog's amounts against Stripe's prices.",
             detail=said,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from reconcile.operating.screen import Part, ago, alive, counted, span
 from reconcile.operating.status_nights import night_parts
-from reconcile.policy.values import FindingKind
+from reconcile.policy.values import CLOSED_BY_HAND, FindingKind
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import gauges, look, notices, pauses, standing
@@ -329,6 +329,7 @@ def _notices(session: Session, settings: Settings) -> Part:
     )
 
 
+_WHEN_SEEN = 'trueup findings close FINDING --because "..."'
 # What shows more than the finding itself.
 _LOOK_AT = {FindingKind.ROSTER_UNREADABLE.value: "trueup doctor"}
 
@@ -336,17 +337,19 @@ _LOOK_AT = {FindingKind.ROSTER_UNREADABLE.value: "trueup doctor"}
 def _findings(session: Session, figures: Gauges) -> Part:
     found = figures.findings
     urgent = standing.urgent_findings(session)
+    by_hand = found.keys() & CLOSED_BY_HAND
+    looks = [
+        _LOOK_AT.get(kind, f"trueup findings list --state open --type {kind}")
+        for kind in sorted(urgent.keys() | by_hand)
+    ]
     line = counted(found) or "none open"
     if urgent:
         line += f"; urgent: {counted(urgent)}"
     return Part(
         name="findings",
-        well=not urgent,
+        well=not urgent and not by_hand,
         line=line,
-        do=tuple(
-            _LOOK_AT.get(kind, f"trueup findings list --state open --type {kind}")
-            for kind in sorted(urgent)
-        ),
+        do=(*looks, _WHEN_SEEN) if by_hand else tuple(looks),
         facts={"open": dict(found), "urgent": dict(urgent)},
     )
 

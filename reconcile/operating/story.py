@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from reconcile.adjustments.money import written
+from reconcile.operating import closing
 from reconcile.services import Services
 from reconcile.store import adjustments as adjustments_store
 from reconcile.store import audit, look, notices, reviews
@@ -109,6 +110,7 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
         if found is None:
             return None
         trigger = look.event(session, found.opened_by or "")
+        by_hand = closing.closed_by_hand(session, finding_id)
         steps = [_opened(found), *_audited(session, found.subject)]
         if trigger is not None:
             steps += [*_received(trigger), *_decided(trigger)]
@@ -119,19 +121,20 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
         "subject": found.subject,
         "organization": found.organization_id,
         "subscription": found.subscription_id,
+        "closed by": by_hand.actor if by_hand else None,
         **found.detail,
     }
-    if found.closed_at is not None:
-        steps.append(Step(what="closed", line="nothing calls for it any more", at=found.closed_at))
-    doing: list[str] = []
     if found.closed_at is None:
         about["runbook"] = f"docs/runbook.md#{found.kind}"
-        whose = found.subscription_id or found.organization_id
-        doing += [f"trueup reconcile {whose} --explain"] if whose else []
-        if found.kind == "counts_suddenly_zero" and found.subscription_id and found.seat_type:
-            named = f"{found.subscription_id} {found.seat_type}"
-            doing.append(f'trueup findings confirm-zero {named} --because "..."')
-    return Story(id=str(found.id), about=about, steps=_in_order(steps), next=tuple(doing))
+    else:
+        line = f"by {by_hand.actor}: {by_hand.because}" if by_hand else _GONE
+        steps.append(Step(what="closed", line=line, at=found.closed_at))
+    return Story(
+        id=str(found.id), about=about, steps=_in_order(steps), next=closing.what_next(found)
+    )
+
+
+_GONE = "nothing calls for it any more"
 
 
 def of_notice(services: Services, notice_id: str) -> Story | None:

@@ -195,17 +195,26 @@ class FindingKind(StrEnum):
     ADJUSTMENT_STUCK = "adjustment_stuck"
 
 
+# What was charged stays charged: nothing that a run sees later makes it as it was previewed. These
+# wait for the person who has looked. Every other kind is closed by whoever sees that it is gone.
+CLOSED_BY_HAND = frozenset(
+    {FindingKind.INVOICE_DIFFERS_FROM_PREVIEW, FindingKind.INVOICE_DIFFERS_FROM_MODEL}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """A finding the facts call for.
 
-    Its subject is one seat type, one member, or the subscription or organization as a whole.
+    Its subject is one seat type, one member, one adjustment, or the subscription or organization as
+    a whole.
     """
 
     kind: FindingKind
     summary: str  # one line: what is wrong, with the counts, and what to do
     seat_type: str | None = None
     member_id: str | None = None
+    adjustment_id: str | None = None
     urgent: bool = False
     notify: str | None = None  # who else is told: payer, owner, account_manager
     detail: Mapping[str, object] = field(default_factory=dict)

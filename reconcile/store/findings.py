@@ -1,4 +1,7 @@
-"""Findings: opened once per kind and subject, refreshed while they last, closed when gone."""
+"""Findings: opened once per kind and subject, refreshed while they last, closed when gone.
+
+Those that nothing makes go away are closed by their number, when a person has seen them.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,9 +30,12 @@ class Scope:
     subscription_id: str | None = None
 
     def subject(self, observation: Observation) -> str:
-        """Return what the finding is about: `sub_1/voice`, `sub_1`, `org_1/member_1`, `org_1`."""
+        """Return what it is about: `sub_1/voice`, `sub_1/adj_1`, `org_1/member_1`, `org_1`, ...
+
+        Two of one kind about the same are one finding.
+        """
         whole = self.subscription_id or self.organization_id or "installation"
-        part = observation.seat_type or observation.member_id
+        part = observation.seat_type or observation.member_id or observation.adjustment_id
         return f"{whole}/{part}" if part else whole
 
     def _rows(self) -> ColumnElement[bool]:
@@ -117,6 +123,18 @@ def observe(
 def close(session: Session, scope: Scope, *kinds: FindingKind, at: datetime) -> Synced:
     """Close the scope's open findings of these kinds."""
     return sync(session, scope, [], frozenset(kinds), at=at, opened_by="")
+
+
+def close_one(session: Session, finding_id: int, *, at: datetime) -> Finding | None:
+    """Close one finding and return it as it is then; None when none of this number is open."""
+    closed = session.execute(
+        update(findings)
+        .where(findings.c.id == finding_id, findings.c.closed_at.is_(None))
+        .values(closed_at=at)
+        .returning(findings)
+    )
+    row = closed.mappings().one_or_none()
+    return None if row is None else _finding(row)
 
 
 def open_of(session: Session, scope: Scope) -> tuple[Finding, ...]:

@@ -11,9 +11,12 @@ from typing import Any
 from sqlalchemy import select, text
 
 from reconcile.actor import Actor
+from reconcile.policy.values import FindingKind, Observation
 from reconcile.services import Services
 from reconcile.settling.work import work_off
+from reconcile.store import findings
 from reconcile.store import work as store
+from reconcile.store.findings import Scope
 from reconcile.tables import audit_trail, events
 from tests.support.inbox import an_event
 from tests.support.shop import Shop
@@ -120,3 +123,25 @@ def audited(services: Services, action: str) -> list[Any]:
     wanted = select(audit_trail).where(audit_trail.c.action == action).order_by(audit_trail.c.id)
     with services.sessions() as session:
         return list(session.execute(wanted))
+
+
+OF_ONE = Scope(organization_id="org_1", subscription_id="sub_1")
+
+
+def found_differing(
+    services: Services,
+    kind: FindingKind = FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
+    *,
+    adjustment: str | None,
+    scope: Scope = OF_ONE,
+) -> int:
+    """The number of an open finding: of an adjustment's invoice, or of another kind."""
+    told = Observation(
+        kind=kind,
+        summary="total 501, previewed 500",
+        adjustment_id=adjustment,
+        detail={"adjustment": adjustment} if adjustment else {},
+    )
+    with services.sessions.begin() as session:
+        findings.observe(session, scope, told, at=services.clock(), opened_by=adjustment or "test")
+        return max(each.id for each in findings.open_of(session, scope))

@@ -1,17 +1,24 @@
-"""Findings: what a person should see. Opened once, closed when it is gone."""
+"""Findings: what a person should see. Opened once, closed when it is gone, or by hand.
+
+The same functions as `trueup findings`.
+"""
 
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
+from backoffice.api.acting import Reasoned, actor_of
 from backoffice.api.answers import Answer
 from backoffice.api.context import only, services, visible
-from backoffice.api.fields import Id, Path, RowId, Time, View, Word
+from backoffice.api.fields import Id, Line, Path, RowId, Time, View, Word
 from backoffice.api.frame import Resource
 from backoffice.api.paging import Listed, PageQuery, page_of
 from backoffice.api.problems import NotFound
+from reconcile.operating import closing
+from reconcile.policy.values import Refuse
 from reconcile.store import look
+from reconcile.store.findings import Finding
 from reconcile.store.look import Filters
 
 findings = Resource("findings", "Drifts and anomalies that a person should see.")
@@ -22,7 +29,9 @@ class FindingView(View):
 
     id: int = Field(description="Its number.")
     kind: str = Field(description="The runbook's word.")
-    subject: str = Field(description="What it is about: `sub_1/voice`, `org_1/member_1`, ...")
+    subject: str = Field(
+        description="What it is about: `sub_1/voice`, `sub_1/adj_1`, `org_1/member_1`, ..."
+    )
     organization_id: str | None = Field(description="Whose.")
     subscription_id: str | None = Field(description="On which subscription.")
     seat_type: str | None = Field(description="On which seat type.")
@@ -31,7 +40,10 @@ class FindingView(View):
     detail: dict[str, Any] = Field(description="The counts behind it.")
     opened_by: str | None = Field(description="The event or run that saw it first.")
     opened_at: datetime = Field(description="When it was seen first.")
-    closed_at: datetime | None = Field(description="When it was gone.")
+    closed_at: datetime | None = Field(
+        description="When it was gone, or closed by hand: the audit trail has who and why then, by "
+        "the subject `finding:` and its number."
+    )
 
 
 class FindingList(Listed[FindingView]):
@@ -53,6 +65,12 @@ class FindingPath(Path):
     """One finding."""
 
     finding_id: RowId = Field(description="Its number.")
+
+
+class FindingClosing(Reasoned):
+    """Why a finding is closed."""
+
+    because: Line = Field(description="What was found, in a person's words, for the audit trail.")
 
 
 @findings.read("/findings", FindingList)
@@ -78,9 +96,25 @@ def list_findings(query: FindingQuery) -> Answer:
 @findings.read("/findings/<finding_id>", FindingView)
 def show(path: FindingPath) -> Answer:
     """Show a finding."""
+    return FindingView.model_validate(_found(path.finding_id))
+
+
+@findings.write("/findings/<finding_id>/close", FindingView, scope="operate")
+def close(path: FindingPath, body: FindingClosing) -> Answer:
+    """Close the finding of an invoice that was looked at.
+
+    Of an invoice that differs, that is: nothing that happens later makes it go away. Every other
+    kind is refused with the code `closes_by_itself`.
+    """
+    _found(path.finding_id)
+    closed = closing.close(services(), path.finding_id, actor_of(body))
+    return closed if isinstance(closed, Refuse) else FindingView.model_validate(closed)
+
+
+def _found(finding_id: int) -> Finding:
     with services().sessions() as session:
-        found = look.finding(session, path.finding_id)
+        found = look.finding(session, finding_id)
     if found is None:
         raise NotFound("finding")
     visible(found.organization_id, "finding")
-    return FindingView.model_validate(found)
+    return found
