@@ -14,7 +14,7 @@ from reconcile.actor import Actor
 from reconcile.adjustments import holding
 from reconcile.database import exclusive_within
 from reconcile.errors import StripeGone, StripeRejected
-from reconcile.members.joining import REMOVED, Case, unlocked
+from reconcile.members.joining import Case, unlocked
 from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
 from reconcile.policy.permits import Deed
 from reconcile.policy.values import Refuse, SeatPolicy
@@ -114,8 +114,13 @@ def _unfit(case: Case, member: Member) -> Refuse | None:
             message="The member pays for no seat of their own on this plan",
             remedies=("activate the member",),
         )
-    if member.status == "removed":
-        return REMOVED
+    blocked = member.status == "blocked"
+    # Who may unblock pays first, as an unblock asks for a paid seat; paid by anybody else it would
+    # let nobody in, and be billed all the same.
+    unblocks = blocked and not case.refuse_unpermitted(Deed.UNBLOCK, member.id)
+    unfit = case.unfit(member, unblocks=unblocks)
+    if isinstance(unfit, Refuse):  # an active member's seat may have lapsed
+        return unfit
     decided = decide_activation(case.room_of(member))
     if not isinstance(decided, Refuse):
         return Refuse(

@@ -254,7 +254,8 @@ def check_out(path: MemberPath, body: CheckoutBody) -> Answer:
     """Open a page on which a member pays for a seat of their own.
 
     For plans where every member pays. The member becomes active when Stripe says that it is paid,
-    not when they come back.
+    not when they come back. A blocked member gets no page; who may unblock them opens it for them,
+    and unblocks them when it is paid.
     """
     asked = own_seats.Asked(
         success_url=body.success_url,

@@ -179,12 +179,15 @@ def test_no_page_is_opened_while_writes_are_paused(shop: Shop, workspace: str) -
 
 
 def test_a_page_is_only_for_whom_it_helps(shop: Shop, workspace: str) -> None:
-    """A2, A3."""
+    """A2, A3: whom the payment would not let in pays for nothing, month by month."""
     with shop.services.sessions.begin() as session:
-        for name, at in (("cy", "removed"), ("di", "pending")):
+        for name, at in (("cy", "removed"), ("di", "pending"), ("ed", "blocked")):
             add_member(session, "org_1", name, seat_type="pro", status=at)
+        add_member(session, "org_1", "fay", role="admin", seat_type="pro", status="pending")
     assert refused(shop, "di", by=BOB) == "not_allowed"
     assert refused(shop, "cy", by=ANN) == "removed"
+    assert refused(shop, "ed", by=Actor("member:ed")) == "blocked"
+    assert refused(shop, "fay", by=Actor("member:fay")) == "single_admin"
     assert refused(shop, "ann", by=ANN) == "paid_already"
     with pytest.raises(NoSuchPrice):
         own_seats.check_out(
@@ -194,6 +197,19 @@ def test_a_page_is_only_for_whom_it_helps(shop: Shop, workspace: str) -> None:
             Asked(success_url="https://a.example", cancel_url="https://a.example", currency="eur"),
             actor=BOB,
         )
+
+
+def test_who_may_unblock_pays_for_the_seat_first(shop: Shop, workspace: str) -> None:
+    """A2, B12: an unblock is an activation, and asks for a paid seat."""
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "ed", seat_type="pro", status="blocked")
+    early = unblock(shop.services, "org_1", "ed", actor=ANN)
+    assert isinstance(early, Refuse)
+    assert early.code == "payment_needed"
+    shop.settle(pays(shop, opens(shop, "ed", by=ANN))["subscription"])
+    assert status(shop, "ed") == "blocked"
+    assert isinstance(unblock(shop.services, "org_1", "ed", actor=ANN), Done)
+    assert status(shop, "ed") == "active"
 
 
 def test_on_other_plans_there_is_nothing_to_pay_alone(shop: Shop) -> None:
