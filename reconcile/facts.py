@@ -26,6 +26,7 @@ from reconcile.roster import Counts
 from reconcile.services import Services
 from reconcile.store import adjustments, contracts, own_seats, subscriptions
 from reconcile.store import roster as roster_store
+from reconcile.store.contracts import Contract
 from reconcile.store.roster import AutoAdd, Organization
 from reconcile.store.subscriptions import Held, Seat
 from reconcile.stripe_shapes import StripeItem, StripeSubscription
@@ -135,12 +136,26 @@ def record(
             price_id=item.price_id,
             stripe_quantity=item.quantity,
         )
-    if found.keys() - bought.keys() and (agreed := contracts.in_force(session, organization.id)):
+    if found.keys() - bought.keys() and (agreed := _agreed(session, services, seen, organization)):
         # Bought is what the contract says, not what is first seen in Stripe (A6).
         subscriptions.write_quantities(session, subscription.id, agreed.quantities)
     for seat_type in bought.keys() - found.keys():
         subscriptions.miss_seat(session, subscription.id, seat_type)
     return Recorded(organization=organization, problems=problems)
+
+
+def _agreed(
+    session: Session, services: Services, seen: Seen, organization: Organization
+) -> Contract | None:
+    """Return the contract that says what is bought, or None.
+
+    An old one says nothing of the plan that came after it, and none does of a member's own seat.
+    """
+    if services.catalog.plan(organization.plan).rules.policy != SeatPolicy.CONTRACT:
+        return None
+    if seen.subscription.metadata.get(services.settings.member_metadata_key):
+        return None
+    return contracts.in_force(session, organization.id)
 
 
 def _seat_of(
