@@ -10,12 +10,14 @@ from reconcile.adjustments import invoice_check
 from reconcile.adjustments.money import written
 from reconcile.catalog import Catalog
 from reconcile.errors import OutcomeUnknown
-from reconcile.nights import checks
+from reconcile.nights import checks, nightly
+from reconcile.operating import closing
 from reconcile.policy.proration import PriceModel
 from reconcile.policy.values import FindingKind, Observation
-from reconcile.store import adjustments, findings
-from reconcile.store.findings import Scope
+from reconcile.store import adjustments, findings, gauges
+from reconcile.store.findings import Finding, Scope
 from tests.support.charging import UPDATE
+from tests.support.operating import KIM
 from tests.support.shop import Shop, with_catalog
 
 
@@ -35,20 +37,60 @@ def red(shop: Shop) -> set[str]:
     return failed - {"every event accounted for"}
 
 
-def test_an_invoice_that_is_not_what_was_previewed(
-    shop: Shop, sub: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """money.preview."""
+@pytest.fixture
+def off_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every preview says one minor unit more than will be charged."""
     real = shop.services.stripe.preview
 
-    def off_by_one(*args: object) -> object:
+    def preview(*args: object) -> object:
         found = real(*args)  # type: ignore[arg-type]
         return replace(found, total_minor=found.total_minor + 1)
 
-    monkeypatch.setattr(shop.services.stripe, "preview", off_by_one)
+    monkeypatch.setattr(shop.services.stripe, "preview", preview)
+
+
+@pytest.mark.usefixtures("off_by_one")
+def test_an_invoice_that_is_not_what_was_previewed(shop: Shop, sub: str) -> None:
+    """money.preview."""
     shop.settle(sub)
     assert shop.findings(sub) == {"invoice_differs_from_preview"}
     assert red(shop) == {"every invoice as previewed and as the model expects"}
+
+
+@pytest.mark.usefixtures("off_by_one")
+def test_each_wrong_invoice_is_a_finding_until_somebody_closes_it(shop: Shop, sub: str) -> None:
+    """The second is not hidden behind the first; one that is checked twice is one; nights close
+    none of them; and one that is seen once more is told once more."""
+    for active in (6, 7):
+        shop.activate("org_1", "member", active)
+        shop.settle(sub)
+    first, second = shop.adjustments(sub)
+    shop.settle(sub)
+    nightly.run(shop.services, shop.services.clock().date())
+    opened = differing(shop, sub)
+    assert [each.subject for each in opened] == [f"{sub}/{first.id}", f"{sub}/{second.id}"]
+    assert [each.detail["invoice"] for each in opened] == [first.invoice_id, second.invoice_id]
+    with shop.services.engine.connect() as connection:
+        counted = gauges.read(connection, hint_lease_s=60).findings
+    assert counted == {"invoice_differs_from_preview": 2}
+    invoice_check.check_later(shop.services, first)
+    assert [each.id for each in differing(shop, sub)] == [each.id for each in opened]
+
+    closed = closing.close(shop.services, opened[0].id, KIM)
+    assert isinstance(closed, Finding)
+    assert [each.id for each in differing(shop, sub)] == [opened[1].id]
+    assert red(shop), "the other is still wrong"
+    invoice_check.check_later(shop.services, first)
+    again = differing(shop, sub)
+    assert [each.subject for each in again] == [opened[1].subject, opened[0].subject]
+    assert again[1].id not in {each.id for each in opened}
+
+
+def differing(shop: Shop, sub: str) -> tuple[Finding, ...]:
+    """The subscription's open findings, the oldest first."""
+    with shop.services.sessions() as session:
+        scope = Scope(organization_id="org_1", subscription_id=sub)
+        return findings.open_of(session, scope)
 
 
 def test_the_invoice_of_a_change_is_not_that_of_an_edit_in_the_same_second(
