@@ -30,7 +30,9 @@ def import_roster(
     """Import organizations, members and auto-add settings from CSV or JSON Lines.
 
     One transaction: a single wrong line, named with its number, and nothing is imported. Importing
-    the same files again changes nothing.
+    the same files again changes nothing. trial, email, ceiling_quantity and ceiling_minor may be
+    left out: what a file, or a line of JSON, does not have stays as it is. A column that is there
+    and empty takes the value away.
     """
     settings = read_settings()
     need(settings, "database_url")

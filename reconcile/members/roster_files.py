@@ -50,12 +50,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One organization, member or auto-add setting of a file."""
+    """One organization, member or auto-add setting of a file: the values that it gives."""
 
     path: Path
     line: int
     kind: Kind
     values: Mapping[str, Value]
+
+    @property
+    def lacking(self) -> list[str]:
+        """The columns that it says nothing about, sorted; an empty one says that there is none."""
+        return sorted(self.kind.optional - self.values.keys())
 
 
 def _id(text: str) -> str:
@@ -254,12 +259,12 @@ def _check_columns(kind: Kind, names: list[str]) -> None:
 def _row(path: Path, line: int, kind: Kind, fields: Mapping[str, str]) -> Row:
     _check_columns(kind, list(fields))
     values: dict[str, Value] = {}
-    for name, read in kind.columns.items():
-        text = fields.get(name, "").strip()
+    for name, field in fields.items():
+        text = field.strip()
         if problem := _unfit(text):
             raise ValueError(f"{name} {problem}")
         try:
-            values[name] = read(text)
+            values[name] = kind.columns[name](text)
         except ValueError as error:
             raise ValueError(f"{name} {error}") from None
     return Row(path, line, kind, values)

@@ -1,7 +1,9 @@
 """Imports the roster: organizations, members and auto-add settings, all of it or nothing.
 
-The files say how things are now; importing the same ones again changes nothing. Every organization
-that changed gets one inbox request in the same transaction, so that its seats are looked at.
+The files say how things are now; importing the same ones again changes nothing. Of what they do not
+say, a column or a JSON key left out, nothing changes either: who exports no trials must not end
+them all. Every organization that changed gets one inbox request in the same transaction, so that
+its seats are looked at.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -126,7 +128,7 @@ def _stage(
             continue
         assert isinstance(one, Row)
         rows = waiting[one.kind.name]
-        rows.append((number, one.line, *(one.values[name] for name in one.kind.columns)))
+        rows.append((number, one.line, one.lacking, *map(one.values.get, one.kind.columns)))
         if len(rows) == _ROWS_AT_A_TIME:
             staged[one.kind.name] += _copy(session, one.kind.name, rows)
     if errors:
@@ -139,7 +141,7 @@ def _stage(
 def _copy(session: Session, kind: str, rows: list[Sequence[object]]) -> int:
     count = len(rows)
     if count:
-        store.stage(session, kind, ("file", "line", *KINDS[kind].columns), rows)
+        store.stage(session, kind, ("file", "line", "lacking", *KINDS[kind].columns), rows)
         rows.clear()
     return count
 

@@ -4,7 +4,7 @@ The tables last as long as the transaction. A check returns (file, line, message
 breaks it, at most a page of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session
 
 from reconcile.store.bulk import copy_rows
 
+# `lacking` names the columns that a row's file or line did not have.
 _STAGED = """
-create temporary table staged_organizations (file int, line int, id text, name text, plan text,
-    stripe_customer_id text, trial boolean) on commit drop;
-create temporary table staged_members (file int, line int, organization_id text, id text,
-    role text, seat_type text, status text, email text) on commit drop;
-create temporary table staged_auto_add (file int, line int, organization_id text, seat_type text,
-    enabled boolean, ceiling_quantity int, ceiling_minor bigint) on commit drop;
+create temporary table staged_organizations (file int, line int, lacking text[], id text, name text,
+    plan text, stripe_customer_id text, trial boolean) on commit drop;
+create temporary table staged_members (file int, line int, lacking text[], organization_id text,
+    id text, role text, seat_type text, status text, email text) on commit drop;
+create temporary table staged_auto_add (file int, line int, lacking text[], organization_id text,
+    seat_type text, enabled boolean, ceiling_quantity int, ceiling_minor bigint) on commit drop;
 create temporary table allowed (plan text, role text, seat_type text) on commit drop;
 create temporary table touched (kind text, how text, organization_id text) on commit drop;
 """
@@ -30,56 +31,28 @@ KEYS = {
     "auto_add": ("organization_id", "seat_type"),
 }
 
-# The stored Stripe customer stays when a file has none: an export without it must not cut the tie.
-_MERGES = {
-    "organizations": """
-        with merged as (
-            insert into organizations as o (id, name, plan, stripe_customer_id, trial)
-            select id, name, plan, stripe_customer_id, trial from staged_organizations
-            on conflict (id) do update set name = excluded.name, plan = excluded.plan,
-                stripe_customer_id = coalesce(excluded.stripe_customer_id, o.stripe_customer_id),
-                trial = excluded.trial, updated_at = now()
-            where (o.name, o.plan, o.stripe_customer_id, o.trial) is distinct from
-                (excluded.name, excluded.plan,
-                 coalesce(excluded.stripe_customer_id, o.stripe_customer_id), excluded.trial)
-            returning id, xmax = 0 as is_new
-        )
-        insert into touched
-        select 'organizations', case when is_new then 'added' else 'changed' end, id from merged
-        """,
-    "members": """
-        with merged as (
-            insert into members as m (organization_id, id, role, seat_type, status, email)
-            select organization_id, id, role, seat_type, status, email from staged_members
-            on conflict (organization_id, id) do update set role = excluded.role,
-                seat_type = excluded.seat_type, status = excluded.status, email = excluded.email,
-                updated_at = now()
-            where (m.role, m.seat_type, m.status, m.email) is distinct from
-                (excluded.role, excluded.seat_type, excluded.status, excluded.email)
-            returning organization_id, xmax = 0 as is_new
-        )
-        insert into touched
-        select 'members', case when is_new then 'added' else 'changed' end, organization_id
-        from merged
-        """,
-    "auto_add": """
-        with merged as (
-            insert into auto_add as a
-                (organization_id, seat_type, enabled, ceiling_quantity, ceiling_minor)
-            select organization_id, seat_type, enabled, ceiling_quantity, ceiling_minor
-            from staged_auto_add
-            on conflict (organization_id, seat_type) do update set enabled = excluded.enabled,
-                ceiling_quantity = excluded.ceiling_quantity,
-                ceiling_minor = excluded.ceiling_minor, updated_at = now()
-            where (a.enabled, a.ceiling_quantity, a.ceiling_minor) is distinct from
-                (excluded.enabled, excluded.ceiling_quantity, excluded.ceiling_minor)
-            returning organization_id, xmax = 0 as is_new
-        )
-        insert into touched
-        select 'auto_add', case when is_new then 'added' else 'changed' end, organization_id
-        from merged
-        """,
+_VALUES = {
+    "organizations": ("name", "plan", "stripe_customer_id", "trial"),
+    "members": ("role", "seat_type", "status", "email"),
+    "auto_add": ("enabled", "ceiling_quantity", "ceiling_minor"),
 }
+
+# The stored Stripe customer stays when a file has none: an export without it must not cut the tie.
+_NEW_VALUES = {
+    "stripe_customer_id": "coalesce(excluded.stripe_customer_id, stored.stripe_customer_id)"
+}
+
+_MERGE = """
+    with merged as (
+        insert into {kind} as stored ({key}, {values})
+        select {key}, {values} from staged_{kind} where lacking = cast(:lacking as text[])
+        on conflict ({key}) do update set ({values}, updated_at) = row({new_values}, now())
+        where ({stored_values}) is distinct from ({new_values})
+        returning {organization}, xmax = 0 as is_new
+    )
+    insert into touched
+    select '{kind}', case when is_new then 'added' else 'changed' end, {organization} from merged
+    """
 
 _REMOVE_OTHERS = """
     with gone as (
@@ -177,7 +150,7 @@ def prepare(session: Session, allowed: Iterable[tuple[str, str, str | None]]) ->
 def stage(
     session: Session, kind: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Copy rows into the kind's temporary table; the first two columns are file and line."""
+    """Copy rows into the kind's temporary table: file, line, what it lacks, then its columns."""
     copy_rows(session, f"staged_{kind}", columns, rows)
 
 
@@ -208,11 +181,29 @@ def broken_before_merge(session: Session, limit: int) -> list[Broken]:
 
 
 def merge(session: Session, *, replace: bool) -> None:
-    """Write the staged rows that differ from the stored ones, and remember what was touched."""
-    for statement in _MERGES.values():
-        session.execute(text(statement))
+    """Write the staged rows that differ from the stored ones, and remember what was touched.
+
+    What a row lacks stays as it is stored; of a new row it is the table's default.
+    """
+    for kind in KEYS:
+        # As many as there are sets of optional columns: at most four.
+        lacking_sets = session.scalars(text(f"select distinct lacking from staged_{kind}"))  # noqa: S608 - our own names
+        for lacking in lacking_sets.all():
+            session.execute(text(_merge_of(kind, lacking)), {"lacking": lacking})
     if replace:
         session.execute(text(_REMOVE_OTHERS))
+
+
+def _merge_of(kind: str, lacking: Collection[str]) -> str:
+    given = [name for name in _VALUES[kind] if name not in lacking]
+    return _MERGE.format(
+        kind=kind,
+        key=", ".join(KEYS[kind]),
+        organization=KEYS[kind][0],
+        values=", ".join(given),
+        stored_values=", ".join(f"stored.{name}" for name in given),
+        new_values=", ".join(_NEW_VALUES.get(name, f"excluded.{name}") for name in given),
+    )
 
 
 def broken_after_merge(session: Session, limit: int) -> list[Broken]:

@@ -141,6 +141,91 @@ def test_a_file_without_customers_does_not_cut_the_tie_to_stripe(
         assert session.execute(select(organizations.c.stripe_customer_id)).scalar_one() == "cus_1"
 
 
+GIVEN: list[dict[str, object]] = [
+    {
+        "id": "acme",
+        "name": "Acme",
+        "plan": "agency",
+        "stripe_customer_id": "cus_1",
+        "trial": True,
+    },
+    {
+        "organization_id": "acme",
+        "id": "ann",
+        "role": "admin",
+        "seat_type": "base",
+        "status": "active",
+        "email": "ann@acme.test",
+    },
+    {
+        "organization_id": "acme",
+        "seat_type": "voice",
+        "enabled": True,
+        "ceiling_quantity": 12,
+        "ceiling_minor": 90_000,
+    },
+]
+OPTIONAL = ("trial", "email", "ceiling_quantity", "ceiling_minor")
+
+
+def lines(rows: list[dict[str, object]]) -> str:
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+def optional_values(sessions: sessionmaker[Session]) -> tuple[object, ...]:
+    with sessions() as session:
+        return tuple(
+            session.execute(select(column)).scalar_one()
+            for column in (
+                organizations.c.trial,
+                members.c.email,
+                auto_add.c.ceiling_quantity,
+                auto_add.c.ceiling_minor,
+            )
+        )
+
+
+def test_what_a_file_lacks_stays_as_it_is(
+    imported: Import, sessions: sessionmaker[Session]
+) -> None:
+    """The README's own columns name no trial: importing them weekly must not end every trial."""
+    imported(lines(GIVEN))
+    without = [
+        "id,name,plan,stripe_customer_id\nacme,{},agency,cus_1\n",
+        "organization_id,id,role,seat_type,status\nacme,ann,admin,{},active\n",
+        "organization_id,seat_type,enabled\nacme,voice,{}\n",
+    ]
+    same = [each.format(v) for each, v in zip(without, ("Acme", "base", "yes"), strict=True)]
+    assert not imported(*same).changed_something
+    other = [each.format(v) for each, v in zip(without, ("Ajax", "voice", "no"), strict=True)]
+    done = imported(*other)
+    assert (done.organizations.changed, done.members.changed, done.auto_add.changed) == (1, 1, 1)
+    assert optional_values(sessions) == (True, "ann@acme.test", 12, 90_000)
+
+
+def test_each_line_of_json_says_for_itself_what_it_lacks(
+    imported: Import, sessions: sessionmaker[Session]
+) -> None:
+    imported(lines(GIVEN))
+    bare = [{key: row[key] for key in row if key not in OPTIONAL} for row in GIVEN]
+    assert not imported(lines(bare)).changed_something
+    imported(lines([*bare[:2], bare[2] | {"ceiling_minor": 80_000}]))
+    assert optional_values(sessions) == (True, "ann@acme.test", 12, 80_000)
+    bob: dict[str, object] = GIVEN[1] | {"id": "bob", "email": "bob@acme.test"}
+    done = imported(lines([*bare[:2], bob]))
+    assert (done.members.added, done.members.unchanged) == (1, 1)
+
+
+def test_what_a_file_leaves_empty_is_taken_away(
+    imported: Import, sessions: sessionmaker[Session]
+) -> None:
+    imported(lines(GIVEN))
+    empty = [{key: None if key in OPTIONAL else row[key] for key in row} for row in GIVEN]
+    done = imported(lines(empty))
+    assert (done.organizations.changed, done.members.changed, done.auto_add.changed) == (1, 1, 1)
+    assert optional_values(sessions) == (False, None, None, None)
+
+
 def test_replace_removes_who_is_not_named_and_only_where_the_file_knows(
     imported: Import, sessions: sessionmaker[Session]
 ) -> None:
