@@ -1,6 +1,7 @@
 """How things stand now, for whoever watches: counts and ages, each by a short closed list.
 
-Counting stops at a page: whoever is woken up needs to know that there are thousands, not how many.
+What is counted by its kind is counted whole, in one pass over a partial index: a page of all kinds
+together would show the many and hide the few, and it is the few that page.
 """
 
 from collections.abc import Mapping
@@ -12,12 +13,10 @@ from sqlalchemy import Column, ColumnElement, Connection, func, select
 from reconcile.store import inbox
 from reconcile.tables import adjustments, events, findings, pauses, runs
 
-COUNTED = 10_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """Ages in seconds, None where there is nothing; counts up to 10,000."""
+    """Ages in seconds, None where there is nothing; `unfinished` is counted up to 10,000."""
 
     unfinished: int
     oldest_unfinished_s: float | None
@@ -53,6 +52,5 @@ def read(connection: Connection, *, hint_lease_s: float) -> Gauges:
 
 
 def _by(connection: Connection, column: Column[str], where: ColumnElement[bool]) -> dict[str, int]:
-    some = select(column.label("by")).where(where, column.is_not(None)).limit(COUNTED).subquery()
-    counted = connection.execute(select(some.c.by, func.count()).group_by(some.c.by))
-    return {row[0]: row[1] for row in counted}
+    counted = select(column, func.count()).where(where, column.is_not(None)).group_by(column)
+    return {row[0]: row[1] for row in connection.execute(counted)}
