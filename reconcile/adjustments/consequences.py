@@ -42,6 +42,11 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             outcome="a later change was made",
             but=done.trigger,
         )
+    if done.kind == "interval":
+        # The old period's end does not come: what was to be lowered then went with the switch.
+        renewals.withdraw(
+            session, done.subscription_id, "another interval began", kind=renewals.LOWER
+        )
     _tell_auto_added(session, services, done)
     because = done.reason if done.actor == TRUEUP else done.actor.because
     audit.record(

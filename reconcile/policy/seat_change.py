@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconcile.policy.observing import label_of, unreadable
+from reconcile.policy.observing import label_of, suddenly_zero, unreadable
 from reconcile.policy.values import (
     Change,
     ContractKind,
@@ -86,11 +86,11 @@ def decide_change(facts: ChangeFacts, wanted: Wanted) -> Change | Keep | Refuse:
         if refused := refuse(facts, wanted):
             return refused
     now = facts.quantities()
-    after = now | dict(wanted.quantities)
+    switch = wanted.interval if wanted.interval != facts.interval else None
+    after = now | dict(wanted.quantities) | (_following(facts, wanted) if switch else {})
     changed = {
         seat_type: count for seat_type, count in after.items() if count != now.get(seat_type)
     }
-    switch = wanted.interval if wanted.interval != facts.interval else None
     if not changed and not switch:
         return Keep(reason="nothing to change in Stripe")
     raised = any(count > now.get(seat_type, 0) for seat_type, count in changed.items())
@@ -104,6 +104,20 @@ def decide_change(facts: ChangeFacts, wanted: Wanted) -> Change | Keep | Refuse:
         at_renewal=_at_renewal(facts),
         through_schedule=facts.schedule_managed,
     )
+
+
+def _following(facts: ChangeFacts, wanted: Wanted) -> dict[str, int]:
+    """Return what seats that follow the members begin another period with.
+
+    What was to be lowered at the end of the old one would be billed for all of the new one.
+    """
+    if facts.rules.policy != SeatPolicy.FOLLOW:
+        return {}
+    active = facts.active_after(wanted.moves)
+    return {
+        seat_type: max(active[seat_type], facts.rules.seat_types[seat_type].minimum)
+        for seat_type in _on_items(facts, facts.quantities())
+    }
 
 
 def _on_items(facts: ChangeFacts, after: Mapping[str, int]) -> dict[str, int]:
@@ -194,7 +208,7 @@ def _not_theirs(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
 
 def _not_now(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
     del wanted
-    if unreadable(facts.counts_problem, {seat.seat_type: seat.active for seat in facts.seats}):
+    if _uncounted(facts):
         return Refuse(
             code="counts_unreadable",
             message="Active members cannot be counted at the moment",
@@ -217,6 +231,14 @@ def _not_now(facts: ChangeFacts, wanted: Wanted) -> Refuse | None:
             notify="account_manager",
         )
     return None
+
+
+def _uncounted(facts: ChangeFacts) -> bool:
+    """Return whether the counts cannot be read, or are not believed where they set the seats."""
+    active = {seat.seat_type: seat.active for seat in facts.seats}
+    before = {seat.seat_type: seat.active_before or 0 for seat in facts.seats}
+    doubted = facts.rules.policy == SeatPolicy.FOLLOW and suddenly_zero(active, before)
+    return bool(unreadable(facts.counts_problem, active) or doubted)
 
 
 _HOLDS = (

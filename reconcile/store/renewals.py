@@ -90,9 +90,9 @@ def approved(session: Session, subscription_id: str) -> Approved | None:
     )
 
 
-def withdraw(session: Session, subscription_id: str, outcome: str) -> None:
-    """Take back every approved change that waits; who forces a rerun finds nothing to apply."""
-    for row in _waiting(session, subscription_id, APPROVED):
+def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
+    """Take back all of the kind that waits; who forces a rerun finds nothing to apply."""
+    for row in _waiting(session, subscription_id, kind):
         _leave(session, row, {}, outcome)
 
 

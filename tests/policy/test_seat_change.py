@@ -1,5 +1,6 @@
 """A person's change of seats: one update, or a refusal with the way out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,29 @@ def test_an_interval_is_not_switched_while_seats_are_short() -> None:
     assert outcome.code == "below_active"
     assert outcome.message.startswith("4 active Base members, 3 seats bought: buy seats")
     assert decided(short, interval="year", quantities={"base": 4}).interval == "year"
+
+
+@pytest.mark.parametrize("interval", ["month", "year"])
+def test_seats_that_follow_begin_another_period_with_who_is_active(interval: str) -> None:
+    """B10, follow.lowers: nobody who has left is paid for in it."""
+    left = change_facts((1, 2), (3, 5), rules=rules(SeatPolicy.FOLLOW), interval=interval)
+    other = {"month": "year", "year": "month"}[interval]
+    change = decided(left, interval=other)
+    assert change.quantities == {"base": 1, "voice": 3}
+    assert change.reason == f"-1 Base seat, -2 Voice seats; billed each {other}"
+    assert isinstance(decide_change(left, Wanted(interval=interval)), Keep)
+    alone = change_facts((0, 2), (3, 3), rules=rules(SeatPolicy.FOLLOW))
+    assert decided(alone, interval="year").quantities == {"base": 1, "voice": 3}, "the minimum"
+
+
+def test_seats_that_follow_are_not_lowered_with_a_count_that_nobody_believes() -> None:
+    """any.unclear: a pool of three is rarely empty from one look to the next."""
+    lost = seat(0, 3, 3, active_before=3)
+    facts = change_facts((2, 2), (0, 0), rules=rules(SeatPolicy.FOLLOW))
+    facts = replace(facts, seats=(facts.seats[0], lost))
+    assert refused(facts, interval="year").code == "counts_unreadable"
+    bought = replace(facts, rules=rules())
+    assert decided(bought, interval="year").quantities == {"base": 2, "voice": 3}
 
 
 def test_annual_to_monthly_is_an_invoice_today() -> None:

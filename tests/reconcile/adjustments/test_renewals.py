@@ -4,8 +4,11 @@ import pytest
 from sqlalchemy import select
 
 from reconcile.actor import Actor
+from reconcile.adjustments import seat_change
+from reconcile.adjustments.seat_change import Applied, Preview, Stale
 from reconcile.operating import pausing
 from reconcile.operating.pausing import Resumed
+from reconcile.policy.seat_change import Wanted
 from reconcile.settling.work import Ended, work_off
 from reconcile.store.pauses import ORGANIZATION
 from reconcile.store.renewals import LOWER
@@ -221,3 +224,83 @@ def test_who_leaves_while_an_invoice_is_unpaid_is_not_billed_for_another_period(
     assert shop.quantities(sub) == {"member": 3}
     credit = shop.invoices(sub, "subscription_update")[-1]
     assert credit["total"] == -3 * 1500
+
+
+def previewed(shop: Shop, interval: str) -> Preview:
+    """What the switch would cost."""
+    ada = Actor("token:tok_1", "tok_1")
+    found = seat_change.preview(shop.services, "org_1", Wanted(interval=interval), actor=ada)
+    assert isinstance(found, Preview), found
+    return found
+
+
+def applied(shop: Shop, found: Preview) -> Applied | Stale:
+    """The switch as it was shown."""
+    ada = Actor("token:tok_1", "tok_1")
+    done = seat_change.apply(shop.services, "org_1", found.id, actor=ada)
+    assert isinstance(done, Applied | Stale), done
+    return done
+
+
+def waiting(shop: Shop) -> int:
+    """How many lowerings wait for a renewal."""
+    with shop.services.sessions() as session:
+        found = select(events.c.id).where(events.c.type == LOWER, events.c.state == "pending")
+        return len(session.execute(found).all())
+
+
+def test_nobody_pays_a_year_for_seats_that_were_to_go_with_the_month(
+    shop: Shop, clock: str, team: str
+) -> None:
+    """B10: what is left of the month is credited for all seats, the year begins with three."""
+    old_end = period_end(shop, team)
+    found = previewed(shop, "year")
+    assert found.quote.words.startswith("Change: -2 Member seats, billed each year.")
+    assert isinstance(applied(shop, found), Applied)
+    assert shop.quantities(team) == {"member": 3}
+    (invoice,) = shop.invoices(team, "subscription_update")
+    assert invoice["total"] == 3 * 16200 - 5 * 1500 == found.quote.total_minor
+    assert waiting(shop) == 0, "what was to be lowered is"
+    # Who leaves now is paid for until the year's end, not the month's.
+    shop.activate("org_1", "member", 2)
+    shop.settle(team)
+    advance(shop, clock, old_end - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.POSTPONED
+    assert shop.quantities(team) == {"member": 3}
+    end = period_end(shop, team)
+    advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, team).ended == Ended.DONE
+    advance(shop, clock, end + 2 * HOUR_S)
+    (renewal,) = cycle(shop, team)
+    assert renewal["total"] == 2 * 16200
+    assert shop.findings(team) == set()
+
+
+def test_back_to_the_month_nothing_waits_for_the_years_end(
+    shop: Shop, clock: str, team: str
+) -> None:
+    applied(shop, previewed(shop, "year"))
+    shop.activate("org_1", "member", 2)
+    shop.settle(team)
+    assert waiting(shop) == 1
+    assert isinstance(applied(shop, previewed(shop, "month")), Applied)
+    assert (shop.quantities(team), waiting(shop)) == ({"member": 2}, 0)
+    back = shop.invoices(team, "subscription_update")[-1]
+    assert back["total"] == 2 * 1500 - 3 * 16200
+    end = period_end(shop, team)
+    advance(shop, clock, end + 2 * HOUR_S)
+    (renewal,) = cycle(shop, team)
+    assert renewal["total"] == 2 * 1500
+    assert shop.settle(team).adjustment_id is None
+    assert shop.findings(team) == set()
+
+
+def test_who_comes_back_while_the_switch_is_looked_at_keeps_the_seat(shop: Shop, team: str) -> None:
+    found = previewed(shop, "year")
+    shop.activate("org_1", "member", 4)
+    late = applied(shop, found)
+    assert isinstance(late, Stale)
+    assert shop.quantities(team) == {"member": 5}
+    assert isinstance(late.fresh, Preview)
+    assert isinstance(applied(shop, late.fresh), Applied)
+    assert shop.quantities(team) == {"member": 4}
