@@ -70,7 +70,7 @@ def _told(found: Gauges) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "trueup_inbox_oldest_seconds",
-        "Age of the oldest event that no worker has taken.",
+        "How long an event has been due that no worker has taken, at most.",
         value=found.oldest_unfinished_s or 0,
     )
     yield GaugeMetricFamily(

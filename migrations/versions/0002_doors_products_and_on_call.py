@@ -415,6 +415,7 @@ def upgrade() -> None:
             comment="the pause that holds it; due again when that ends",
         ),
     )
+    op.add_column("events", sa.Column("wanted_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("events", sa.Column("requeued_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("events", sa.Column("redacted_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
@@ -456,6 +457,7 @@ def downgrade() -> None:
     )
     op.drop_column("events", "redacted_at")
     op.drop_column("events", "requeued_at")
+    op.drop_column("events", "wanted_at")
     op.drop_column("events", "held_by")
     op.drop_column("events", "decided")
     op.drop_column("events", "tries")

@@ -219,12 +219,11 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
 
 
 def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -> Iterator[Part]:
-    oldest = standing.oldest_unfinished(session, now=now)
-    age_s = found.oldest_unfinished_s
+    oldest, age_s = found.oldest_unfinished, found.oldest_unfinished_s
     late = age_s is not None and age_s > settings.ready_max_event_age_s
     line = f"{found.unfinished} unfinished"
-    if oldest is not None:
-        line += f", the oldest due {oldest.id}, received {ago(now, oldest.received_at)}"
+    if age_s is not None:
+        line += f"; {oldest} waits longest for a worker, {span(age_s)}"
     yield Part(
         name="inbox",
         well=not late,
@@ -233,7 +232,7 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
         facts={
             "unfinished": found.unfinished,
             "oldest_age_s": age_s,
-            "oldest": oldest.id if oldest else None,
+            "oldest": oldest,
         },
     )
     failing = sum(found.failing.values())

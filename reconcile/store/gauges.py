@@ -19,6 +19,7 @@ class Gauges:
     """Ages in seconds, None where there is nothing; `unfinished` is counted up to 10,000."""
 
     unfinished: int
+    oldest_unfinished: str | None  # the event that is wanted longest and that no worker has taken
     oldest_unfinished_s: float | None
     failing: Mapping[str, int]  # pending after a failed try, by class of error
     dead: Mapping[str, int]  # by class of error
@@ -40,6 +41,7 @@ def read(connection: Connection, *, hint_lease_s: float) -> Gauges:
     done = select(runs.c.task, func.max(runs.c.finished_at)).where(runs.c.state == "done")
     return Gauges(
         unfinished=backlog.unfinished,
+        oldest_unfinished=backlog.oldest_id,
         oldest_unfinished_s=backlog.oldest_age_s,
         failing=_by(connection, events.c.error_class, events.c.state == "pending"),
         dead=_by(connection, events.c.error_class, events.c.state == "dead"),

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import ColumnElement, Connection, insert, text
 from sqlalchemy.orm import Session
 
 from reconcile import tracing
@@ -119,38 +120,53 @@ def add_request(  # noqa: PLR0913 - the values of one row, all by name
     return request_id
 
 
+def dated(at: datetime | ColumnElement[datetime]) -> dict[str, Any]:
+    """Return the values that date a row anew: due at this time, and wanted from then on.
+
+    What only makes a row due sooner leaves `wanted_at` alone: it is wanted for as long as before.
+    """
+    return {"due_at": at, "wanted_at": None}
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """How far behind the workers are."""
 
     unfinished: int
-    oldest_age_s: float | None
+    oldest_id: str | None = None
+    oldest_age_s: float | None = None
 
 
 # Counting stops at a page: readiness asks whether there is a backlog, not how many millions.
 _BACKLOG_COUNTED = 10_000
 
+# The lease keeps the look short: what was hinted and not taken is due again within it. Requests
+# are dated by the host's clock, and none is wanted before it came in.
+_BACKLOG = """
+select counted.unfinished, oldest.id, extract(epoch from now() - oldest.since)
+from (
+    select count(*) as unfinished
+    from (select from events where state = 'pending' limit :counted) as page
+) as counted left join (
+    select id, greatest(received_at, coalesce(wanted_at, due_at)) as since
+    from events
+    where state = 'pending' and held_by is null
+        and (due_at is null or due_at <= now() + make_interval(secs => :lease))
+        and (due_at is null or due_at <= now() or wanted_at is not null)
+    order by since limit 1
+) as oldest on true
+"""
+
 
 def backlog(connection: Connection, *, hint_lease_s: float) -> Backlog:
-    """Return the unfinished rows (counted up to 10,000) and the age of the oldest nobody took.
+    """Return the unfinished rows (counted up to 10,000), and which was wanted longest, how long.
 
-    A row that a worker once started is in its care, and one dated further ahead than a hint's
-    lease was put off on purpose (a lowering at renewal waits for weeks): neither is an age. The age
-    of one that a person requeued counts from then.
+    Wanted is what is due and taken by no worker, however often it was hinted: from when it came in,
+    or from what it was dated to (a lowering at renewal, a requeued row, a retry, the end of a
+    pause). What a pause holds is not wanted. A job longer than the lease counts from the lease's
+    end; `job_timeout_s` ends it.
     """
     found = connection.execute(
-        text(
-            """
-            select
-                (select count(*) from (
-                    select 1 from events where state = 'pending' limit :counted
-                ) as counted),
-                (select extract(epoch from now() - min(coalesce(requeued_at, received_at)))
-                    from events
-                    where state = 'pending' and started_at is null
-                    and (due_at is null or due_at <= now() + make_interval(secs => :lease)))
-            """
-        ),
-        {"counted": _BACKLOG_COUNTED, "lease": hint_lease_s},
+        text(_BACKLOG), {"counted": _BACKLOG_COUNTED, "lease": hint_lease_s}
     ).one()
-    return Backlog(unfinished=found[0], oldest_age_s=None if found[1] is None else float(found[1]))
+    return Backlog(found[0], found[1], None if found[2] is None else float(found[2]))

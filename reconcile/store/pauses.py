@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
+from reconcile.store.inbox import dated
 from reconcile.tables import events, pauses
 
 WRITES, TYPE, ORGANIZATION = "writes", "type", "organization"
@@ -92,7 +93,7 @@ def free(session: Session, ended: Pause) -> int:
     freed = session.execute(
         update(events)
         .where(events.c.id == picked.c.id)
-        .values(held_by=None, due_at=func.now(), reason=f"resumed by {ended.resumed_by}")
+        .values(held_by=None, reason=f"resumed by {ended.resumed_by}", **dated(func.now()))
         .returning(events.c.id)
     )
     return len(freed.all())
@@ -168,6 +169,7 @@ with standing as materialized (
 update events set
     held_by = s.id,
     due_at = now() + make_interval(secs => case when s.id is null then 0 else :again_s end),
+    wanted_at = null,
     reason = case when s.id is null then events.reason
         else concat_ws(' ', 'paused:', s.scope, nullif(s.value, ''), 'by', s.paused_by || ':',
                        s.because) end

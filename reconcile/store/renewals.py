@@ -142,7 +142,7 @@ def _plan(
             session.execute(
                 update(events)
                 .where(events.c.id == row.id)
-                .values(payload=orjson.dumps(payload), due_at=due_at)
+                .values(payload=orjson.dumps(payload), **inbox.dated(due_at))
             )
             return
     inbox.add_request(

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.envelope import InboxRow
-from reconcile.store import audit
+from reconcile.store import audit, inbox
 from reconcile.store.look import Event, Filters, events_by_ids, events_where
 from reconcile.tables import events
 
@@ -70,9 +70,9 @@ def requeue(session: Session, wanted: Requeue, actor: Actor) -> None:
         "held_by": None,
         "attempts": 0,
         "requeued_at": func.now(),
-        "due_at": func.now() + wanted.due_in,
         "started_at": None,
         "finished_at": None,
+        **inbox.dated(func.now() + wanted.due_in),
         "tries": _tries_and("requeued", f"by {_words(actor)}; was {event.state}: {event.line}"),
     }
     if wanted.read_again is not None:

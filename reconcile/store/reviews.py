@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from reconcile.store.inbox import add_request
+from reconcile.store.inbox import add_request, dated
 from reconcile.tables import events, reviews
 
 CLOCK = "trueup.review.clock"
@@ -143,7 +143,7 @@ def wake(session: Session, review_id: int, *, at: datetime) -> None:
     session.execute(
         update(events)
         .where(events.c.work_key == f"review:{review_id}", events.c.state == "pending")
-        .values(due_at=at)
+        .values(dated(at))
     )
 
 

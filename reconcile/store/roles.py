@@ -24,9 +24,9 @@ _SEEN_BY_THE_RECEIVER = (
     *_COUNTED_BY_THE_RECEIVER,
     "id",
     "state",
+    "held_by",
     "received_at",
-    "requeued_at",
-    "started_at",
+    "wanted_at",
 )
 
 _APPEND_ONLY = frozenset({"audit_trail"})

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from reconcile.store.look import Event, Filters, event, events_where
+from reconcile.store.look import Filters, events_where
 from reconcile.store.runs import Run, latest_of_each
 from reconcile.tables import events, findings
 
@@ -78,15 +78,6 @@ def pending_of(session: Session, work_key: str, *, limit: int) -> tuple[str, ...
     """Return the ids of the key's pending events, the first received first."""
     wanted = select(events.c.id).where(events.c.work_key == work_key, events.c.state == "pending")
     return tuple(session.scalars(wanted.order_by(events.c.received_at).limit(limit)))
-
-
-def oldest_unfinished(session: Session, *, now: datetime) -> Event | None:
-    """Return the oldest event that wants a worker by now, or None."""
-    wanted = select(events.c.id).where(
-        events.c.state == "pending", events.c.held_by.is_(None), events.c.due_at <= now
-    )
-    oldest = session.scalar(wanted.order_by(events.c.received_at).limit(1))
-    return None if oldest is None else event(session, oldest)
 
 
 def due_since(session: Session) -> datetime | None:

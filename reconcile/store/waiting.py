@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
-from reconcile.store.inbox import add_request
+from reconcile.store.inbox import add_request, dated
 from reconcile.tables import events
 
 ACTIVATE = "trueup.member.activate"
@@ -125,5 +125,5 @@ def hand_over(session: Session, request_id: str, *, due_at: datetime) -> None:
     session.execute(
         update(events)
         .where(events.c.id == request_id, events.c.state == "pending")
-        .values(due_at=due_at)
+        .values(dated(due_at))
     )

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from reconcile.errors import Classified, ErrorClass
+from reconcile.store.inbox import dated
 from reconcile.tables import events
 
 # One claim reads at most this many rows; a key with more is claimed again.
@@ -67,13 +68,7 @@ class Due:
 # A row whose lease ran out: hinted and taken by nobody, or taken by a worker that never said how it
 # ended. New rows, redelivered ones, requests dated ahead, retries and what was put off are not.
 _LEASE_RAN_OUT = events.c.error_class.is_(None) & (
-    (
-        events.c.started_at.is_(None)
-        & (events.c.kind != "request")
-        & (events.c.due_at > events.c.received_at)
-        & events.c.due_at.is_distinct_from(events.c.last_delivered_at)
-        & events.c.reason.is_(None)
-    )
+    events.c.wanted_at.is_not(None)
     | (events.c.started_at.is_not(None) & events.c.reason.is_(None) & (events.c.attempts > 0))
 )
 
@@ -98,7 +93,9 @@ def take_due(session: Session, *, limit: int, lease: timedelta) -> list[Due]:
     taken = session.execute(
         update(events)
         .where(events.c.id == picked.c.id)
-        .values(due_at=func.now() + lease)
+        .values(
+            due_at=func.now() + lease, wanted_at=func.coalesce(events.c.wanted_at, events.c.due_at)
+        )
         .returning(events.c.work_key, events.c.received_at, events.c.traceparent, picked.c.rescued)
     ).all()
     found: dict[str, Due] = {}
@@ -137,7 +134,7 @@ def claim(session: Session, work_key: str, *, lease: timedelta) -> list[ClaimedE
     session.execute(
         update(events)
         .where(events.c.id.in_([row.id for row in found]))
-        .values(started_at=func.now(), due_at=func.now() + lease, attempts=events.c.attempts + 1)
+        .values(started_at=func.now(), attempts=events.c.attempts + 1, **dated(func.now() + lease))
     )
     newest_first = sorted(
         found,
@@ -229,16 +226,15 @@ def postpone(
     held_by: int | None = None,
 ) -> None:
     """Leave it pending until then, or until the pause that holds it ends; no try is counted."""
-    # What waits and looks again, and again, has one line to tell.
-    told = case(
-        (events.c.reason == reason, events.c.tries), else_=_tries_and("postponed", reason, None)
-    )
+    # What waits and looks again, and again, has one line to tell of each reason.
+    said = events.c.tries.contains([{"ended": "postponed", "line": reason}])
+    told = case((said, events.c.tries), else_=_tries_and("postponed", reason, None))
     _record(
         session,
         batch,
-        due_at=until,
         tries=told,
         attempts=_uncounted(),
+        **dated(until),
         **{**_NO_ERROR, "reason": reason, "held_by": held_by},
     )
 
@@ -254,7 +250,7 @@ def retry(
     """Leave it pending, due again after `delay`, with what went wrong."""
     attempts = events.c.attempts if counted else _uncounted()
     told = _told(str(error.error_class), error)
-    _record(session, batch, due_at=func.now() + delay, attempts=attempts, **told)
+    _record(session, batch, attempts=attempts, **dated(func.now() + delay), **told)
 
 
 def bury(session: Session, batch: Sequence[ClaimedEvent], *, error: Classified) -> None:
@@ -270,7 +266,7 @@ def give_back(session: Session, batch: Sequence[ClaimedEvent]) -> None:
     session.execute(
         update(events)
         .where(events.c.id.in_(ids), events.c.state == "pending")
-        .values(due_at=func.now(), attempts=_uncounted())
+        .values(attempts=_uncounted(), **dated(func.now()))
     )
 
 

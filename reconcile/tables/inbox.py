@@ -20,6 +20,8 @@ from reconcile.tables.base import created, metadata, one_of, time
 # events, events a gap audit brought in, and our own requests (a roster change, a person's change).
 # `due_at` is when the row next wants a worker: new rows at once, a hinted or leased row when the
 # hint or lease runs out, a retry when its delay is over. Finished rows have `finished_at`.
+# A hint moves `due_at` on: since when the row was due before is `wanted_at`, until a worker takes
+# it or somebody dates it anew.
 events = Table(
     "events",
     metadata,
@@ -53,6 +55,7 @@ events = Table(
     created("received_at"),
     time("last_delivered_at"),
     time("due_at"),
+    time("wanted_at"),
     time("requeued_at"),
     time("started_at"),
     time("finished_at"),

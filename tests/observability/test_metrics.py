@@ -102,7 +102,8 @@ def test_how_things_stand_is_read_from_the_database(
 ) -> None:
     now = datetime.now(UTC)
     with build_sessions(engine).begin() as session:
-        an_event(session, received_at=now - timedelta(minutes=10))
+        long_ago = now - timedelta(minutes=10)
+        an_event(session, received_at=long_ago, due_at=long_ago)
         an_event(session, error_class="waiting", started_at=now)
         an_event(session, state="dead", error_class="permanent")
         an_event(session, state="dead", error_class="permanent")

@@ -209,6 +209,7 @@ def test_an_event_nobody_takes_makes_it_unready(receiver: Receiver, engine: Engi
     post_event(receiver.url, event)
     with engine.begin() as connection:
         connection.execute(text("update events set received_at = now() - interval '601 s'"))
+        connection.execute(text("update events set due_at = received_at"))
     answer = ask_ready(receiver)
     assert answer.status_code == 503
     assert "600 s" in answer.json()["checks"]["backlog"]

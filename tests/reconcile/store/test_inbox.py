@@ -144,21 +144,3 @@ def test_our_own_request_commits_with_what_it_reports(
     assert (found.source, found.kind, found.state) == ("request", "request", "pending")
     assert (found.organization_id, found.due_at) == ("org_1", due_at)
     assert orjson.loads(found.payload) == {"rows": 2}
-
-
-def test_the_backlog_is_what_nobody_took(connection: Connection) -> None:
-    assert inbox.backlog(connection, hint_lease_s=20) == inbox.Backlog(0, None)
-    waiting, taken, put_off = event_row(), event_row(), event_row()
-    inbox.accept(connection, [waiting, taken, put_off, event_row(livemode=True)])
-    connection.execute(text("update events set received_at = now() - interval '90 s'"))
-
-    def change(row: InboxRow, **values: Any) -> None:
-        connection.execute(update(events).where(events.c.id == row.id).values(**values))
-
-    change(taken, started_at=text("now()"), received_at=text("now() - interval '1 day'"))
-    change(
-        put_off, due_at=text("now() + interval '9 d'"), received_at=text("now() - '9 d'::interval")
-    )
-    found = inbox.backlog(connection, hint_lease_s=20)
-    assert found.unfinished == 3
-    assert found.oldest_age_s == pytest.approx(90, abs=5)

@@ -73,12 +73,17 @@ def test_what_somebody_was_to_do_and_did_not_is_known_as_rescued(sessions: Sessi
         row("retried", error_class="retry", reason="Stripe is away", **started)
         row("put-off", reason="a change is on its way", **started)
         row("given-back", started_at=ago(minutes=4), attempts=0)
-        row("hint-lost")
+        row("hint-lost", wanted_at=received)
+        row("dated-ahead-and-lost", kind="request", source="request", wanted_at=past)
         row("worker-died", **started)
     with sessions.begin() as session:
         taken = store.take_due(session, limit=100, lease=LEASE)
-    assert len(taken) == 8
-    assert {due.work_key for due in taken if due.rescued} == {"sub:hint-lost", "sub:worker-died"}
+    assert len(taken) == 9
+    assert {due.work_key.removeprefix("sub:") for due in taken if due.rescued} == {
+        "hint-lost",
+        "dated-ahead-and-lost",
+        "worker-died",
+    }
 
 
 def test_two_relays_share_what_is_due_without_waiting_for_each_other(sessions: Sessions) -> None:
