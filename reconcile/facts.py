@@ -3,7 +3,7 @@
 Everything here runs inside the caller's transaction and calls nobody but the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -139,8 +139,13 @@ def record(
     if found.keys() - bought.keys() and (agreed := _agreed(session, services, seen, organization)):
         # Bought is what the contract says, not what is first seen in Stripe (A6).
         subscriptions.write_quantities(session, subscription.id, agreed.quantities)
+    rules = services.catalog.plan(organization.plan).rules
     for seat_type in bought.keys() - found.keys():
-        subscriptions.miss_seat(session, subscription.id, seat_type)
+        if seat_type in rules.seat_types and rules.policy != SeatPolicy.INCLUDED:
+            subscriptions.miss_seat(session, subscription.id, seat_type)
+        else:
+            # It went with the plan it was of. Kept, it would be missed in Stripe for ever.
+            subscriptions.drop_seat(session, subscription.id, seat_type)
     return Recorded(organization=organization, problems=problems)
 
 
@@ -194,15 +199,18 @@ def of_subscription(
         collection_paused=held.collection_paused,
         canceling=held.cancel_at_period_end,
     )
-    live = _live(session, rules, held)
+    live = live_with_seats(session, rules, held)
+    elsewhere = bool(live) and held.id not in live
     facts = SubscriptionFacts(
         subscription_id=held.id,
         organization_id=organization.id,
         rules=rules,
         standing=standing,
-        seats=_seats(session, services, held, rules, counts, problems),
-        live_subscriptions=live,
-        succeeded=Standing.DEAD in standing and live > 0 and rules.policy != SeatPolicy.INCLUDED,
+        seats=()
+        if elsewhere and Standing.DEAD not in standing
+        else _seats(session, services, held, rules, counts, problems),
+        live_subscriptions=len(live),
+        succeeded=Standing.DEAD in standing and elsewhere,
         adjustment_in_flight=adjustments.pending(session, held.id) is not None,
         pending_update=held.has_pending_update,
         settling=not fetched and _settling(services, held),
@@ -243,10 +251,14 @@ def _seats(  # noqa: PLR0913, PLR0917 - what the seats of one subscription are p
         found.append(
             SeatFacts(
                 seat_type=seat_type,
-                active=None if counts.by_seat_type is None else counts.by_seat_type.get(seat_type),
+                # Nobody is active in a type that the plan lacks: counts would not be believed.
+                # Nor is that sudden.
+                active=None
+                if counts.by_seat_type is None
+                else counts.by_seat_type.get(seat_type, 0),
                 quantity=seat.quantity if seat else 0,
                 stripe_quantity=seat.stripe_quantity if seat else None,
-                active_before=seat.active_seen if seat else None,
+                active_before=seat.active_seen if seat and seat_type in rules.seat_types else None,
                 auto_add=bool(auto and auto.enabled),
                 auto_add_ceiling=ceiling_of(services, seat, auto),
                 item_problem=problems.get(seat_type),
@@ -273,22 +285,40 @@ def _most_for(model: PriceModel, ceiling_minor: int) -> int:
     return next(affordable, 0)
 
 
-def _live(session: Session, rules: PlanRules, held: Held) -> int:
-    """Count the live subscriptions where there may be one: of the member, or with seats at all."""
+def seated(known: Iterable[Held], seats: Mapping[str, Mapping[str, Seat]]) -> list[Held]:
+    """Return those of the subscriptions that the seats are bought on, in the order given.
+
+    One, where nothing is amiss. None that was left unpaid beside a live one; and none that Stripe
+    has no item of beside one that has: the seats went there, and something else lives on.
+    """
+    found = [each for each in known if seats.get(each.id)]
+    found = [each for each in found if Standing.DEAD not in standing_of(each.status)] or found
+    return [each for each in found if _in_stripe(seats[each.id])] or found
+
+
+def _in_stripe(seats: Mapping[str, Seat]) -> bool:
+    return any(seat.stripe_quantity is not None for seat in seats.values())
+
+
+def live_with_seats(session: Session, rules: PlanRules, held: Held) -> frozenset[str]:
+    """Return the live subscriptions that the seats are bought on, where there may be one.
+
+    Of the member or the organization that this one is of; without it, they are bought elsewhere.
+    """
     if rules.policy == SeatPolicy.INCLUDED:
-        return 1
+        return frozenset({held.id})
     if rules.policy == SeatPolicy.OWN_SEAT and held.member_id:
         known = subscriptions.of_member(session, held.organization_id, held.member_id)
     else:
         known = subscriptions.of_organization(session, held.organization_id)
-    others = [
+    live = [
         other
         for other in known
         if Standing.DEAD not in standing_of(other.status)
         and (rules.policy != SeatPolicy.OWN_SEAT or other.member_id == held.member_id)
-        and subscriptions.seats_of(session, other.id)
     ]
-    return len(others)
+    seats = {other.id: subscriptions.seats_of(session, other.id) for other in live}
+    return frozenset(other.id for other in seated(live, seats))
 
 
 def of_organization(

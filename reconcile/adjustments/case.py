@@ -22,14 +22,12 @@ from reconcile.policy.seat_change import (
     decide_change,
     refuse_by_plan,
 )
-from reconcile.policy.standing import standing_of
 from reconcile.policy.values import (
     Change,
     ContractKind,
     Keep,
     PlanRules,
     Refuse,
-    Standing,
     SubscriptionFacts,
 )
 from reconcile.roster import Counts
@@ -150,11 +148,10 @@ def _subscription(
 
 def only_subscription(session: Session, organization_id: str) -> str | Refuse:
     """Return the id of the organization's one subscription with seats, or why there is none."""
-    with_seats = subscriptions.seats_of_organization(session, organization_id)
-    held = subscriptions.of_organization(session, organization_id)
-    found = [each for each in held if each.id in with_seats]
-    # One that was left unpaid is no second one beside that which took its place.
-    found = [each for each in found if Standing.DEAD not in standing_of(each.status)] or found
+    found = facts.seated(
+        subscriptions.of_organization(session, organization_id),
+        subscriptions.seats_of_organization(session, organization_id),
+    )
     if len(found) == 1:
         return found[0].id
     if found:

@@ -3,12 +3,13 @@
 The same facts an activation is decided from, so that what is shown as free is free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from reconcile import facts
 from reconcile.members.room import room_for
 from reconcile.policy.standing import is_paid, standing_of
 from reconcile.policy.values import SeatPolicy, SeatTypeRules
@@ -56,13 +57,15 @@ def overview(session: Session, services: Services, organization: Organization) -
     rules = services.catalog.plan(organization.plan).rules
     held = subscriptions.of_organization(session, organization.id)
     bought = subscriptions.seats_of_organization(session, organization.id)
+    # Of own seats each is one; else what moved to another subscription would be told twice.
+    seated = held if rules.policy == SeatPolicy.OWN_SEAT else facts.seated(held, bought)
     counts = services.roster.counts(session, organization.id)
     automatic = roster_store.auto_add_settings(session, organization.id)
     return Overview(
         organization=organization,
         policy=rules.policy,
         seats=tuple(
-            _seat_type(session, services, organization, each, held, bought, counts, automatic)
+            _seat_type(session, services, organization, each, seated, bought, counts, automatic)
             for each in rules.seat_types.values()
         ),
         subscriptions=held,
@@ -76,14 +79,14 @@ def _seat_type(  # noqa: PLR0913, PLR0917 - what one seat type is put together f
     services: Services,
     organization: Organization,
     rules: SeatTypeRules,
-    held: tuple[Held, ...],
+    seated: Sequence[Held],
     bought: Mapping[str, Mapping[str, Seat]],
     counts: Counts,
     automatic: Mapping[str, AutoAdd],
 ) -> SeatTypeOverview:
     policy = services.catalog.plan(organization.plan).rules.policy
     name = rules.seat_type
-    seats = [(each, bought[each.id][name]) for each in held if name in bought.get(each.id, {})]
+    seats = [(each, bought[each.id][name]) for each in seated if name in bought.get(each.id, {})]
     if policy == SeatPolicy.INCLUDED:
         capacity = rules.included
     elif policy == SeatPolicy.OWN_SEAT:

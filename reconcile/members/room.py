@@ -71,20 +71,18 @@ def room_for(  # noqa: PLR0913 - one question, all by name
     if rules.policy == SeatPolicy.INCLUDED:
         ended = subscriptions.ever_had(session, organization.id) and not held
         return replace(known, standing=Standing.DEAD if ended else _best_standing(held))
-    seated = [(each, subscriptions.seats_of(session, each.id)) for each in held]
-    bought = [(each, seats) for each, seats in seated if seats]
-    bought.sort(key=lambda pair: Standing.DEAD in _standing(pair[0]))
+    seats = subscriptions.seats_of_organization(session, organization.id)
+    bought = facts.seated(held, seats)
     if not bought:
         return known
-    return _bought(session, services, known, *bought[0])
+    return _bought(session, services, known, bought[0], seats[bought[0].id])
 
 
 def pool_subscription(session: Session, organization_id: str) -> str | None:
     """Return the subscription that the organization's seats are bought on, or None."""
-    for each in subscriptions.of_organization(session, organization_id):
-        if Standing.DEAD not in _standing(each) and subscriptions.seats_of(session, each.id):
-            return each.id
-    return None
+    held = subscriptions.of_organization(session, organization_id)
+    bought = facts.seated(held, subscriptions.seats_of_organization(session, organization_id))
+    return next((each.id for each in bought if Standing.DEAD not in _standing(each)), None)
 
 
 def _standing(held: Held) -> Standing:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from reconcile import facts
 from reconcile.adjustments import invoice_check
 from reconcile.envelope import WORKED_TYPES
 from reconcile.errors import StripeGone
@@ -293,11 +294,15 @@ def _case(services: Services, subscription_id: str) -> _Case:
         recorded = adjustments.of_subscription(session, subscription_id)
         organization = roster_store.organization(session, held.organization_id)
         assert organization is not None
-        policy = services.catalog.plan(organization.plan).rules.policy
+        rules = services.catalog.plan(organization.plan).rules
         counts = services.roster.counts(session, organization.id).by_seat_type
         scope = Scope(organization_id=organization.id, subscription_id=subscription_id)
         told = frozenset(FindingKind(found.kind) for found in findings.open_of(session, scope))
-        seats = subscriptions.seats_of(session, subscription_id)
+        # What moved to another subscription is held against that one.
+        dead = Standing.DEAD in standing_of(held.status)
+        live = facts.live_with_seats(session, rules, held)
+        moved = bool(live) and held.id not in live and not dead
+        seats = {} if moved else subscriptions.seats_of(session, subscription_id)
         ledger = {each.id: adjustments.ledger_of(session, each.id) for each in recorded}
     return _Case(
         held=held,
@@ -306,8 +311,7 @@ def _case(services: Services, subscription_id: str) -> _Case:
         ledger=ledger,
         told=told,
         active=None if counts is None else dict(counts),
-        floor_holds=policy in (SeatPolicy.PURCHASED, SeatPolicy.FOLLOW)
-        and Standing.DEAD not in standing_of(held.status),
+        floor_holds=rules.policy in (SeatPolicy.PURCHASED, SeatPolicy.FOLLOW) and not dead,
         subscription=_fetched(services, subscription_id),
         invoices=services.stripe.invoices_of(subscription_id),
         pending=services.stripe.pending_items(held.customer_id),

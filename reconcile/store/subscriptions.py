@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, exists, func, select, update
+from sqlalchemy import RowMapping, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -220,6 +220,12 @@ def see_seat(  # noqa: PLR0913 - one row, all by name
 def miss_seat(session: Session, subscription_id: str, seat_type: str) -> None:
     """Write that Stripe has no item of this seat type any more; Q stays what was agreed."""
     _write_seat(session, subscription_id, seat_type, stripe_quantity=None)
+
+
+def drop_seat(session: Session, subscription_id: str, seat_type: str) -> None:
+    """Forget a seat type: Stripe has no item of it, and the plan asks for none."""
+    this = (seats.c.subscription_id == subscription_id) & (seats.c.seat_type == seat_type)
+    session.execute(delete(seats).where(this))
 
 
 def write_quantities(session: Session, subscription_id: str, quantities: Mapping[str, int]) -> None:

@@ -7,14 +7,22 @@ import pytest
 from sqlalchemy import update
 
 from reconcile.actor import Actor
-from reconcile.adjustments import contract
+from reconcile.adjustments import contract, seat_change
+from reconcile.adjustments.case import only_subscription
 from reconcile.adjustments.contract import Terms
+from reconcile.adjustments.seat_change import Preview
+from reconcile.members.activation import activate
+from reconcile.members.joining import Done
 from reconcile.members.overview import Overview, overview
+from reconcile.nights import checks
+from reconcile.policy.seat_change import Wanted
 from reconcile.store import roster
 from reconcile.store.contracts import Contract
 from reconcile.tables import organizations
+from tests.support.roster import add_member
 from tests.support.shop import Shop
 
+BOB = Actor("member:bob")
 EVE = Actor("token:tok_1", "tok_1", "order 4711")
 
 
@@ -24,11 +32,110 @@ def goes_to(shop: Shop, plan: str) -> None:
         session.execute(update(organizations).values(plan=plan))
 
 
+def price(shop: Shop, plan: str, seat_type: str) -> str:
+    return str(shop.services.catalog.price_of(plan, seat_type, "month", "usd").id)
+
+
+def stickers(shop: Shop) -> str:
+    form = {
+        "currency": "usd",
+        "unit_amount": 500,
+        "recurring[interval]": "month",
+        "product_data[name]": "Stickers",
+    }
+    return str(shop.sandbox.post("/v1/prices", form)["id"])
+
+
+def takes_out(shop: Shop, sub: str, seat_type: str) -> None:
+    item = shop.seats(sub)[seat_type].item_id
+    form = {"items[0][id]": item, "items[0][deleted]": "true"}
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
+
+
 def looked_at(shop: Shop) -> Overview:
     with shop.services.sessions() as session:
         organization = roster.organization(session, "org_1")
         assert organization
         return overview(session, shop.services, organization)
+
+
+@pytest.mark.parametrize("item_first", [False, True])
+def test_seats_of_a_type_that_the_new_plan_does_not_have(shop: Shop, item_first: bool) -> None:
+    """From Base and Voice to Member: whatever comes first, the plan or the items."""
+    customer = shop.organization(base=2, voice=2)
+    sub = shop.subscribe(customer, {"base": 3, "voice": 2})
+    shop.settle(sub)
+    items = {name: seat.item_id for name, seat in shop.seats(sub).items()}
+    swap = {
+        "items[0][id]": items["base"],
+        "items[0][price]": price(shop, "team", "member"),
+        "items[0][quantity]": 4,
+        "items[1][id]": items["voice"],
+        "items[1][deleted]": "true",
+    }
+
+    def plan() -> None:
+        for seat_type, count in {"base": 0, "voice": 0, "member": 4}.items():
+            shop.activate("org_1", seat_type, count)
+        goes_to(shop, "team")
+
+    def item() -> None:
+        shop.sandbox.post(f"/v1/subscriptions/{sub}", swap)
+
+    first, second = (item, plan) if item_first else (plan, item)
+    first()
+    shop.settle(sub)
+    expected = {"item_wrong_price", "item_missing"}
+    assert shop.findings(sub)
+    assert shop.findings(sub) <= expected
+    second()
+    shop.settle(sub)
+    assert shop.findings(sub) == set()
+    assert {name: seat.quantity for name, seat in shop.seats(sub).items()} == {"member": 4}
+    shown = seat_change.preview(shop.services, "org_1", Wanted(interval="year"), actor=EVE)
+    assert isinstance(shown, Preview)
+
+
+def test_seats_of_a_plan_that_includes_them_are_missed_in_stripe_by_nobody(shop: Shop) -> None:
+    customer = shop.organization(plan="workspace_business", pro=1)
+    sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
+    shop.settle(sub)
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"items[0][price]": stickers(shop)})
+    goes_to(shop, "workspace_starter")
+    takes_out(shop, sub, "pro")
+    shop.settle(sub)
+    assert shop.findings(sub) == set()
+
+
+def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
+    """They moved to a subscription of their own; the old one lives on with something else."""
+    customer = shop.organization(base=2)
+    old = shop.subscribe(customer, {"base": 3})
+    shop.settle(old)
+    shop.sandbox.post(f"/v1/subscriptions/{old}", {"items[0][price]": stickers(shop)})
+    new = shop.subscribe(customer, {"base": 4})
+    shop.settle(new)
+    assert shop.findings(new) == {"several_subscriptions"}
+    takes_out(shop, old, "base")
+    shop.settle(old)
+    shop.settle(new)
+    assert shop.findings(old) == shop.findings(new) == set()
+    with shop.services.sessions() as session:
+        assert only_subscription(session, "org_1") == new
+    seen = next(seats for seats in looked_at(shop).seats if seats.rules.seat_type == "base")
+    assert (seen.quantity, seen.stripe_quantity, seen.capacity, seen.free) == (4, 4, 4, 2)
+    with shop.services.sessions.begin() as session:
+        add_member(session, "org_1", "bob", seat_type="base", status="pending")
+    assert isinstance(activate(shop.services, "org_1", "bob", actor=BOB), Done)
+    shop.settle(old)
+    shop.settle(new)
+    told = [check for check in checks.run(shop.services) if not check.ok]
+    assert [check.name for check in told if "event" not in check.name] == []
+    # Over, its seats are nowhere, and that is told.
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{new}")
+    shop.settle(new)
+    shop.settle(old)
+    assert shop.findings(old) == {"item_missing"}
 
 
 @pytest.mark.parametrize("paid_first", [False, True])
