@@ -20,7 +20,7 @@ AUDIT_OLD = timedelta(days=3)
 
 def night_parts(session: Session, services: Services, now: datetime) -> Iterator[Part]:
     """Yield each task of the night: when it last ran, and whether that is too long ago."""
-    found = standing.last_runs(session)
+    found = standing.last_runs(session, until=now.astimezone(UTC).date())
     settings = services.settings
     hours = {
         nightly.TASK: settings.nightly_at,

@@ -95,20 +95,21 @@ def latest(session: Session, task: str, *, until: date) -> Run | None:
 
 
 def latest_done(session: Session, task: str) -> Run | None:
-    """Return the task's newest run that was finished, or None."""
+    """Return the finished run of the task that was begun last, whatever night it is of, or None."""
     found = session.execute(
         select(runs)
         .where(runs.c.task == task, runs.c.state == "done")
-        .order_by(runs.c.night.desc())
+        .order_by(runs.c.started_at.desc())
         .limit(1)
     )
     row = found.mappings().one_or_none()
     return None if row is None else _run(row)
 
 
-def latest_of_each(session: Session) -> tuple[Run, ...]:
-    """Return the newest run of every task."""
-    newest = select(runs.c.task, func.max(runs.c.night)).group_by(runs.c.task)
+def latest_of_each(session: Session, *, until: date) -> tuple[Run, ...]:
+    """Return every task's newest run of that night or an earlier one, as `latest` does."""
+    nights = select(runs.c.task, func.max(runs.c.night)).where(runs.c.night <= until)
+    newest = nights.group_by(runs.c.task)
     found = select(runs).where(tuple_(runs.c.task, runs.c.night).in_(newest))
     return tuple(_run(row) for row in session.execute(found).mappings())
 

@@ -5,7 +5,7 @@ Counts stop at a page, and every look is on an index. Figures for machines are i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -130,6 +130,6 @@ def urgent_findings(session: Session) -> Mapping[str, int]:
     return {row[0]: row[1] for row in session.execute(counted)}
 
 
-def last_runs(session: Session) -> Mapping[str, Run]:
-    """Return the newest run of every task that ever ran."""
-    return {run.task: run for run in latest_of_each(session)}
+def last_runs(session: Session, *, until: date) -> Mapping[str, Run]:
+    """Return the newest run of every task that ever ran, of that night or an earlier one."""
+    return {run.task: run for run in latest_of_each(session, until=until)}

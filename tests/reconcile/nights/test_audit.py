@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from reconcile.envelope import WORKED_TYPES, Ours, read_event
 from reconcile.errors import StripeUnavailable
@@ -106,6 +106,21 @@ def test_one_that_is_killed_goes_on_behind_its_last_page(
     assert len(inbox(services)) == 150
     read = [call["path"] for call in sandbox.observe("/calls")["calls"]]
     assert read.count("/v1/events") == 3, "it began again"
+
+
+def test_it_reaches_back_behind_the_last_one_whatever_night_that_was_of(
+    services: Services, sandbox: Sandbox
+) -> None:
+    """A night of a clock that was wrong once would stay the last one for years."""
+    customers_change(sandbox, 1)
+    now = services.clock()
+    for night, days in ((date(2036, 3, 1), 20), (NIGHT, 1)):
+        audit.run(services, night)
+        begun = update(runs).where(runs.c.night == night).values(started_at=now - timedelta(days))
+        with services.sessions.begin() as session:
+            session.execute(begun)
+    report = audit.run(services, NIGHT + timedelta(days=1))
+    assert datetime.fromisoformat(report.report["since"]) == now - timedelta(days=1) - audit.OVERLAP
 
 
 def test_one_that_failed_is_done_from_its_start_by_hand(

@@ -157,6 +157,16 @@ def test_a_night_that_failed_or_did_not_happen_is_not_well(
     assert found.do
 
 
+def test_a_night_ahead_of_the_clock_stands_for_none(shop: Shop) -> None:
+    """`trueup nightly --night 2036-01-01` once, and a schedule that is dead would look well."""
+    noon = datetime.now(UTC).replace(hour=12, minute=0)
+    add_run(shop.services, nightly.TASK, days_ago=-9)
+    add_run(shop.services, nightly.TASK, days_ago=2)
+    found = part(look_around(shop.at(noon).services, IDLE), "nightly")
+    assert not found.well
+    assert "did not happen" in found.line
+
+
 def test_in_tonights_first_hours_an_older_night_is_missed_all_the_same(shop: Shop) -> None:
     """Tonight's may still come; the one of a week ago will not."""
     early = datetime.now(UTC).replace(hour=5, minute=0)
