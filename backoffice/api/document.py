@@ -94,10 +94,17 @@ def _complete(method: str, operation: dict[str, Any], schemas: dict[str, Any]) -
                 "schema": {"type": "string", "enum": ["true"]},
             }
     for status, description in problems.items():
+        declared = operation["responses"].get(str(status), {}).get("content", {})
         operation["responses"][str(status)] = {
             "description": description,
-            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {CONTENT_TYPE: {"schema": _problem_of(declared)}},
         }
+
+
+def _problem_of(declared: dict[str, Any]) -> dict[str, Any]:
+    """Return the operation's own kind of problem, or any. The library's own 422 is a list."""
+    schema: dict[str, Any] = declared.get("application/json", {}).get("schema", {})
+    return schema if "$ref" in schema else {"$ref": "#/components/schemas/Problem"}
 
 
 def _say_when_a_body_is_needed(operation: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -102,6 +102,27 @@ def test_every_operation_says_who_may_and_what_may_happen(document: dict[str, An
         assert (method == "get") == ("402" not in said["responses"]), path
 
 
+def test_a_problem_of_its_own_kind_is_described(document: dict[str, Any]) -> None:
+    """A generated client would throw the fresh preview away, which it has to confirm next."""
+    own = {
+        path: answer
+        for method, path, said in operations(document)
+        if (answer := said["responses"]["409"])["content"] != said["responses"]["404"]["content"]
+    }
+    below = "/v1/organizations/{organization_id}"
+    assert set(own) == {
+        f"{below}/seat-changes",
+        f"{below}/interval-switches",
+        f"{below}/contract/changes",
+    }
+    for path, answer in own.items():
+        stale = {"schema": {"$ref": "#/components/schemas/StaleProblem"}}
+        assert answer["content"] == {"application/problem+json": stale}, path
+        assert "headers" not in answer, "it is not kept under a key"
+    known = document["components"]["schemas"]["StaleProblem"]["properties"]
+    assert {"preview", "now", "code"} <= set(known)
+
+
 def test_every_field_of_every_answer_is_described(document: dict[str, Any]) -> None:
     silent = [
         f"{name}.{field}"
