@@ -4,6 +4,7 @@ Whoever sees the new seats sees who is on them, what the contract says by now, a
 """
 
 from dataclasses import replace
+from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
@@ -35,12 +36,14 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             because=done.reason,
         )
         # Of two approved changes the later one counts, also where only the first one waits.
+        planned = [each.id for each in renewals.approved(session, done.subscription_id)]
+        earlier = takewhile(lambda request_id: request_id != done.trigger, planned)
         renewals.leave_out(
             session,
             done.subscription_id,
             after.keys(),
+            of=tuple(earlier),
             outcome="a later change was made",
-            but=done.trigger,
         )
     if done.kind == "interval":
         # The old period's end does not come: what was to be lowered then went with the switch.

@@ -7,7 +7,7 @@ in Stripe already. Nothing in here writes to Stripe, but for finishing what was 
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from reconcile.actor import Actor
 from reconcile.adjustments import adjusting
 from reconcile.adjustments.case import IN_PROGRESS, NO_ORGANIZATION, only_subscription
-from reconcile.adjustments.renewals import Due
+from reconcile.adjustments.renewals import Due, waiting
 from reconcile.database import exclusive, exclusive_within
 from reconcile.errors import StripeRejected
 from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
@@ -178,10 +178,13 @@ def standing(session: Session, organization_id: str) -> Standing:
 
 
 def _waits(session: Session, subscription_id: str) -> Approved | None:
-    waits = renewals.approved(session, subscription_id)
-    # Applied by somebody who died before the request was finished, or a moment ago: not any more.
-    applied = waits and adjustments.was_applied(session, subscription_id, trigger=waits.id)
-    return None if applied else waits
+    """Return what waits as one: of two that name a seat type the later one counts."""
+    found = waiting(session, subscription_id)
+    if not found:
+        return None
+    quantities = {name: count for each in found for name, count in each.quantities.items()}
+    reasons = "; ".join(each.approved for each in found)
+    return replace(found[-1], quantities=quantities, approved=reasons)
 
 
 def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Approved | Refuse:
@@ -246,7 +249,8 @@ def put_in_force(services: Services, subscription_id: str, due: Due) -> str:
             session, held.organization_id, due.actor, due.found, adjustment_id=None, because=told
         )
         subscriptions.write_quantities(session, subscription_id, due.found)
-        renewals.leave_out(session, subscription_id, due.found, outcome=told)
+        assert due.trigger is not None
+        renewals.leave_out(session, subscription_id, due.found, of=(due.trigger,), outcome=told)
         audit.record(
             session,
             due.actor,

@@ -24,8 +24,10 @@ from reconcile.adjustments.preparing import now_of
 from reconcile.errors import StripeGone
 from reconcile.policy.values import Change, Proration, SeatPolicy
 from reconcile.services import Services
+from reconcile.store import adjustments, roster, subscriptions
 from reconcile.store import renewals as store
-from reconcile.store import roster, subscriptions
+from reconcile.store.renewals import Approved
+from reconcile.store.subscriptions import Seat
 from reconcile.stripe_shapes import StripeSubscription
 
 LAST_HOUR = timedelta(hours=1)
@@ -188,33 +190,63 @@ def _within_hour(services: Services, end: datetime, now: datetime) -> datetime:
 def approved(services: Services, subscription: StripeSubscription) -> Due | None:
     """Return the approved contract change whose renewal is here or was missed, or None.
 
-    None as well where the plan has no contract any more: nothing is written against its own rules.
+    What is free in this hour goes before what is made good, whose payment may be declined. None as
+    well where the plan has no contract any more: nothing is written against its own rules.
     """
     start, end = subscription.period_start, subscription.period_end
     if start is None or end is None:
         return None
     with services.sessions() as session:
-        planned = store.approved(session, subscription.id)
-        seats = subscriptions.seats_of(session, subscription.id)
-        if planned is None or not _is(session, services, subscription.id, SeatPolicy.CONTRACT):
+        planned = waiting(session, subscription.id)
+        if not planned or not _is(session, services, subscription.id, SeatPolicy.CONTRACT):
             return None
-    missed = planned.period_end <= start
-    if not missed and now_of(services, subscription) < end - LAST_HOUR:
-        return None
+        bought = subscriptions.seats_of(session, subscription.id)
+        active = _active(session, services, subscription.id, bought)
+    in_its_hour = now_of(services, subscription) >= end - LAST_HOUR
+    here = [each for each in planned if each.period_end > start and in_its_hour]
+    missed = [each for each in planned if each.period_end <= start]
+    dues = [_due(each, subscription, bought, active, None) for each in here]
+    dues += [_due(each, subscription, bought, active, start) for each in missed]
+    return next((due for due in dues if due.change or due.found), None)
+
+
+def waiting(session: Session, subscription_id: str) -> tuple[Approved, ...]:
+    """Return the approved changes that wait, the first approved first.
+
+    Not what was applied by somebody who died before the request was finished, or a moment ago.
+    """
+    return tuple(
+        each
+        for each in store.approved(session, subscription_id)
+        if not adjustments.was_applied(session, subscription_id, trigger=each.id)
+    )
+
+
+def _active(
+    session: Session, services: Services, subscription_id: str, bought: Mapping[str, Seat]
+) -> dict[str, int]:
+    """Return who is active by seat type, of seats that are not on the subscription yet as well."""
+    held = subscriptions.held(session, subscription_id)
+    assert held is not None
+    counts = services.roster.counts(session, held.organization_id).by_seat_type or {}
+    return {**counts, **{name: seat.active_seen or 0 for name, seat in bought.items()}}
+
+
+def _due(
+    planned: Approved,
+    subscription: StripeSubscription,
+    bought: Mapping[str, Seat],
+    active: Mapping[str, int],
+    missed_since: datetime | None,
+) -> Due:
     # Never below who is active by now, whatever was approved then.
-    wanted = {
-        seat_type: max(quantity, seats[seat_type].active_seen or 0)
-        for seat_type, quantity in planned.quantities.items()
-        if seat_type in seats
-    }
-    in_stripe = {s: count for s, count in wanted.items() if count == seats[s].stripe_quantity}
-    found = {s: count for s, count in in_stripe.items() if count != seats[s].quantity}
-    quantities = {s: count for s, count in wanted.items() if s not in in_stripe}
-    if not quantities and not found:
-        return None
+    wanted = {name: max(count, active.get(name, 0)) for name, count in planned.quantities.items()}
+    agreed = {name: seat.quantity for name, seat in bought.items()}
+    there = {name: seat.stripe_quantity or 0 for name, seat in bought.items()}
+    quantities = {name: count for name, count in wanted.items() if count != there.get(name, 0)}
     change = Change(
         quantities=quantities,
-        proration=Proration.CHARGE_NOW if missed else Proration.NONE,
+        proration=Proration.CHARGE_NOW if missed_since else Proration.NONE,
         reason=planned.approved,
         # One that was attached after the approval is not written against either.
         through_schedule=subscription.schedule_id is not None,
@@ -222,8 +254,12 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     return Due(
         line=planned.approved,
         change=change if quantities else None,
-        found=found,
-        prorated_from=start if missed else None,
+        found={
+            name: count
+            for name, count in wanted.items()
+            if name not in quantities and count != agreed.get(name, 0)
+        },
+        prorated_from=missed_since,
         actor=planned.actor,
         trigger=planned.id,
     )

@@ -245,7 +245,8 @@ def _change(
         seats = subscriptions.seats_of(session, subscription.id)
     if held:
         return course.ended(held.line, verdict, again_at=held.again_at)
-    active = {seat_type: seats[seat_type].active_seen or 0 for seat_type in change.quantities}
+    seen_active = {seat_type: seat.active_seen or 0 for seat_type, seat in seats.items()}
+    active = {seat_type: seen_active.get(seat_type, 0) for seat_type in change.quantities}
     if not course.writes:
         return _dry(course, subscription, verdict, change, active)
     trigger = (due and due.trigger) or course.trigger

@@ -75,19 +75,22 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
     _plan(session, subscription_id, APPROVED, payload, due_at)
 
 
-def approved(session: Session, subscription_id: str) -> Approved | None:
-    """Return the approved change that waits, the latest if several do, or None."""
-    rows = _waiting(session, subscription_id, APPROVED)
-    payload = orjson.loads(rows[-1].payload) if rows else {}
-    if not payload.get("quantities"):
-        return None
-    return Approved(
-        id=rows[-1].id,
-        quantities=payload["quantities"],
-        approved=payload["approved"],
-        actor=Actor(**payload["actor"]),
-        period_end=datetime.fromtimestamp(payload["period_end"], UTC),
-    )
+def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
+    """Return the approved changes that wait, the first approved first."""
+    found = []
+    for row in _waiting(session, subscription_id, APPROVED):
+        payload = orjson.loads(row.payload)
+        if payload["quantities"]:
+            found.append(
+                Approved(
+                    id=row.id,
+                    quantities=payload["quantities"],
+                    approved=payload["approved"],
+                    actor=Actor(**payload["actor"]),
+                    period_end=datetime.fromtimestamp(payload["period_end"], UTC),
+                )
+            )
+    return tuple(found)
 
 
 def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
@@ -101,15 +104,12 @@ def leave_out(
     subscription_id: str,
     seat_types: Collection[str],
     *,
+    of: Collection[str],
     outcome: str,
-    but: str | None = None,
 ) -> None:
-    """Take these seat types out of what was approved and waits; `outcome` says why.
-
-    The request `but` is left as it is, to whoever works it off.
-    """
+    """Take these seat types out of the approved changes `of` these ids; `outcome` says why."""
     for row in _waiting(session, subscription_id, APPROVED):
-        if row.id != but:
+        if row.id in of:
             planned = orjson.loads(row.payload)["quantities"]
             left = {name: count for name, count in planned.items() if name not in seat_types}
             _leave(session, row, left, outcome)

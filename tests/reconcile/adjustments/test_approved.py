@@ -188,10 +188,32 @@ def test_what_somebody_set_in_stripe_before_its_hour_is_agreed_from_then_on(
     assert shop.writes(sub) == 0
 
 
+def test_what_is_in_force_leaves_what_was_approved_after_it(monthly: Shop, clock: str) -> None:
+    """Nobody looked at the renewal; the next change waits for its own."""
+    shop, sub = monthly, begun(monthly, clock)
+    agree(shop, pro=6)
+    approve(shop, pro=8)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    shop.edit(sub, "pro", 8)
+    approve(shop, pro=9)
+    shop.settle(sub)
+    assert agreed(shop)[-1] == {"pro": 8}
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    in_its_hour(shop, sub)
+    assert agreed(shop) == [{"pro": 6}, {"pro": 8}, {"pro": 9}]
+    assert shop.quantities(sub) == {"pro": 9}
+
+
+@pytest.fixture
+def two_kinds(shop: Shop) -> Shop:
+    """Monthly contracts over Base and Voice seats."""
+    return shop.with_plan("agency", policy=SeatPolicy.CONTRACT, contract_kind="monthly")
+
+
 def test_what_is_in_stripe_already_is_agreed_and_the_rest_is_changed(
-    shop: Shop, clock: str
+    two_kinds: Shop, clock: str
 ) -> None:
-    shop = shop.with_plan("agency", policy=SeatPolicy.CONTRACT, contract_kind="monthly")
+    shop = two_kinds
     customer = shop.organization(base=3, voice=1, test_clock=clock)
     sub = shop.subscribe(customer, {"base": 5, "voice": 2})
     shop.settle(sub)
@@ -204,6 +226,49 @@ def test_what_is_in_stripe_already_is_agreed_and_the_rest_is_changed(
     assert agreed(shop)[-1] == {"base": 7, "voice": 4}
     assert shop.findings(sub) == set()
     assert shop.writes(sub) == 1
+
+
+def test_seats_of_a_kind_that_is_not_on_the_subscription_yet_are_added(
+    two_kinds: Shop, clock: str
+) -> None:
+    shop = two_kinds
+    customer = shop.organization(base=3, test_clock=clock)
+    sub = shop.subscribe(customer, {"base": 5})
+    shop.settle(sub)
+    agree(shop, base=5)
+    approve(shop, voice=3)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"base": 5, "voice": 3}
+    assert agreed(shop)[-1] == {"base": 5, "voice": 3}
+    assert shop.findings(sub) == set()
+
+
+def test_one_that_was_declined_is_not_forgotten_over_the_next_one(
+    two_kinds: Shop, clock: str
+) -> None:
+    """What is free in its hour is not held up by it, and does not end it either."""
+    shop = two_kinds
+    customer = shop.organization(base=3, voice=1, test_clock=clock)
+    sub = shop.subscribe(customer, {"base": 5, "voice": 2})
+    shop.settle(sub)
+    agree(shop, base=5, voice=2)
+    approve(shop, base=7)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    in_its_hour(shop, sub)
+    assert shop.findings(sub) == {"payment_declined"}
+    approve(shop, voice=4)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.POSTPONED
+    assert shop.quantities(sub) == {"base": 5, "voice": 4}
+    assert waits(shop)
+    shop.sandbox.control("/declines", {"customer": customer, "code": None})
+    shop.settle(sub, retry_declined=True)
+    assert shop.quantities(sub) == {"base": 7, "voice": 4}
+    assert agreed(shop)[-1] == {"base": 7, "voice": 4}
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.findings(sub) == set()
 
 
 def test_nothing_is_changed_for_a_plan_that_has_no_contract_any_more(

@@ -23,8 +23,7 @@ def approve(sessions: sessionmaker[Session], why: str, **quantities: int) -> App
             period_end=END,
             due_at=END - timedelta(hours=1),
         )
-        found = renewals.approved(session, "sub_1")
-    assert found
+        (found,) = renewals.approved(session, "sub_1")
     return found
 
 
