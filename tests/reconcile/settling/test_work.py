@@ -23,7 +23,7 @@ from reconcile.services import Services
 from reconcile.settings import STRIPE_API_VERSION, Settings
 from reconcile.settling.course import Settled
 from reconcile.settling.work import MOST_ROUNDS, Ended, settle_key, work_off
-from reconcile.store.work import ClaimedEvent
+from reconcile.store.work import TRIES_KEPT, ClaimedEvent
 from tests.support.inbox import an_event, change_event, the_event
 from tests.support.services import running_services
 
@@ -206,6 +206,20 @@ def test_what_waited_for_others_is_not_given_up_at_the_next_thing_that_passes(
         last = most + WAITING_EXTRA_ATTEMPTS - 1
         change_event(session, event_id, due_at=datetime.now(UTC), attempts=last)
     assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.DEAD
+
+
+def test_what_waited_and_was_held_back_many_times_has_still_waited(services: Services) -> None:
+    """A notice's host is away, and other notices are on their way, in turns."""
+    most = services.settings.retry_max_attempts
+    event_id = put(services)
+    work_off(services, KEY, Settling(WaitingForRow("the host")))
+    for turn in range(TRIES_KEPT + 2):
+        with services.sessions.begin() as session:
+            change_event(session, event_id, due_at=datetime.now(UTC), attempts=most + 1)
+        held = Settled(line=f"held {turn % 2}", again_at=datetime.now(UTC))
+        assert work_off(services, KEY, Settling(held)).ended is Ended.POSTPONED
+    assert [each["line"] for each in row(services, event_id).tries[1:]] == ["held 0", "held 1"]
+    assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.RETRY
 
 
 def test_a_later_success_clears_what_went_wrong(services: Services) -> None:
