@@ -130,7 +130,7 @@ def observe_shape(facts: SubscriptionFacts) -> Iterator[Observation]:
                 seat_type=seat.seat_type,
                 urgent=bool(seat.active),
                 summary=f"Stripe has no {label} item, but {seat.quantity} are bought and "
-                f"{_known(seat.active)} active: add the item again, or record that it is gone.",
+                f"{_known(seat.active)} active: add the item again, with the catalog's price.",
             )
     if facts.live_subscriptions > 1:
         yield Observation(
