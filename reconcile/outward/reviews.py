@@ -158,9 +158,10 @@ def _remind(session: Session, services: Services, review: Review, step: Remind) 
 
 
 def _restrict(session: Session, services: Services, review: Review) -> None:
+    assert review.grace_ends_at is not None, "what has no grace restricts nothing"
     restricted = reviews.write(session, review.id, restricted_at=services.clock())
-    summary = f"Growth is restricted: the grace of {services.settings.review_grace_days} days is"
-    _tell(session, services, restricted, "organization.restricted", f"{summary} over.")
+    summary = f"Growth is restricted: the grace ended {review.grace_ends_at.date().isoformat()}."
+    _tell(session, services, restricted, "organization.restricted", summary)
     _audit(session, GRACE_IS_OVER, "organization.restricted", restricted, before=review)
 
 

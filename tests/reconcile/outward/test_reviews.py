@@ -85,6 +85,11 @@ class Story:
             assert found is not None
             return dict(found)
 
+    def last_line(self) -> str:
+        with self.services.sessions() as session:
+            newest = select(notices.c.summary).order_by(notices.c.created_at.desc()).limit(1)
+            return str(session.scalars(newest).one())
+
     def audited(self) -> list[tuple[str, str, str | None]]:
         with self.services.sessions() as session:
             return [
@@ -255,6 +260,8 @@ def test_a_person_gives_more_time_and_reminders_come_anew(story: Story) -> None:
         "organization.restricted",
     ]
     assert story.restricted()
+    ended = (START + timedelta(days=50)).date()
+    assert story.last_line() == f"Growth is restricted: the grace ended {ended}."
 
 
 @pytest.mark.parametrize("day", [-1, 10, 30, 400])
