@@ -64,6 +64,8 @@ def upgrade() -> None:
         sa.Column("after", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_trail")),
     )
+    op.create_index("ix_audit_trail_action", "audit_trail", ["action", "id"], unique=False)
+    op.create_index("ix_audit_trail_actor", "audit_trail", ["actor", "id"], unique=False)
     op.create_index(
         "ix_audit_trail_organization_id", "audit_trail", ["organization_id", "id"], unique=False
     )
@@ -143,6 +145,13 @@ def upgrade() -> None:
         "ix_notices_organization_id", "notices", ["organization_id", "created_at"], unique=False
     )
     op.create_index("ix_notices_tried_at", "notices", ["tried_at"], unique=False)
+    op.create_index(
+        "ix_notices_undelivered",
+        "notices",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("delivered_at is null"),
+    )
     op.create_table(
         "pauses",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -480,6 +489,11 @@ def downgrade() -> None:
         "uq_pauses_open", table_name="pauses", postgresql_where=sa.text("resumed_at is null")
     )
     op.drop_table("pauses")
+    op.drop_index(
+        "ix_notices_undelivered",
+        table_name="notices",
+        postgresql_where=sa.text("delivered_at is null"),
+    )
     op.drop_index("ix_notices_tried_at", table_name="notices")
     op.drop_index("ix_notices_organization_id", table_name="notices")
     op.drop_index("ix_notices_created_at", table_name="notices")
@@ -488,5 +502,7 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_index("ix_audit_trail_subject", table_name="audit_trail")
     op.drop_index("ix_audit_trail_organization_id", table_name="audit_trail")
+    op.drop_index("ix_audit_trail_actor", table_name="audit_trail")
+    op.drop_index("ix_audit_trail_action", table_name="audit_trail")
     op.drop_table("audit_trail")
     op.drop_table("api_tokens")

@@ -161,8 +161,9 @@ def page(  # noqa: PLR0913 - filters, all by name
 
     `before` is the time and the id of the last one seen.
     """
-    order = tuple_(notices.c.created_at, notices.c.id)
-    wanted = select(notices).order_by(order.desc()).limit(limit)
+    # Two columns and not one pair, which no index is in the order of.
+    newest = (notices.c.created_at.desc(), notices.c.id.desc())
+    wanted = select(notices).order_by(*newest).limit(limit)
     if organization_id is not None:
         wanted = wanted.where(notices.c.organization_id == organization_id)
     if type is not None:
@@ -171,7 +172,7 @@ def page(  # noqa: PLR0913 - filters, all by name
         is_out = notices.c.delivered_at.is_not(None)
         wanted = wanted.where(is_out if delivered else ~is_out)
     if before is not None:
-        wanted = wanted.where(order < before)
+        wanted = wanted.where(tuple_(notices.c.created_at, notices.c.id) < before)
     return tuple(_notice(row) for row in session.execute(wanted).mappings())
 
 

@@ -86,6 +86,8 @@ audit_trail = Table(
     Column("after", JSONB),
     Index("ix_audit_trail_organization_id", "organization_id", "id"),
     Index("ix_audit_trail_subject", "subject", "id"),
+    Index("ix_audit_trail_actor", "actor", "id"),
+    Index("ix_audit_trail_action", "action", "id"),
 )
 
 # What is held back on purpose, and loses nothing: work stays in the inbox until it is resumed.

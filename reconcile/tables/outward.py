@@ -39,6 +39,11 @@ notices = Table(
     Index("ix_notices_tried_at", "tried_at"),
     Index("ix_notices_organization_id", "organization_id", "created_at"),
     Index("ix_notices_created_at", "created_at"),
+    Index(
+        "ix_notices_undelivered",
+        "created_at",
+        postgresql_where=text("delivered_at is null"),
+    ),
 )
 
 # C8 and C9: a person has to look. At most one of a kind is open per organization.

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
 
 from reconcile.store import look
 from reconcile.store.look import Filters
+from reconcile.tables import subscriptions
 from tests.support.inbox import an_event
 from tests.support.roster import add_organization
 
@@ -63,6 +65,31 @@ def test_an_event_is_found_by_whatever_it_names(
 ) -> None:
     """on_call.find."""
     assert find(**names) == ["evt_wanted"]
+
+
+def test_an_organization_has_events_by_each_of_its_names(sessions: sessionmaker[Session]) -> None:
+    """Its requests, those of all its subscriptions, those of its customer; and nobody else's."""
+    held = {"customer_id": "cus_9", "status": "active", "currency": "usd", "as_of": NOW}
+    with sessions.begin() as session:
+        add_organization(session, "org_1", customer_id="cus_1")
+        add_organization(session, "org_2")
+        rows = [
+            held | {"id": f"sub_{n}", "organization_id": f"org_{n // 3 + 1}"} for n in (1, 2, 3)
+        ]
+        session.execute(insert(subscriptions), rows)
+        wanted = {
+            an_event(session, subscription_id="sub_1"),
+            an_event(session, subscription_id="sub_2"),
+            an_event(session, customer_id="cus_1"),
+            an_event(session, source="request", kind="request", organization_id="org_1"),
+        }
+        other = an_event(session, subscription_id="sub_3")
+        an_event(session, customer_id="cus_9")
+    for organization_id, expected in (("org_1", wanted), ("org_2", {other}), ("org_3", set())):
+        with sessions() as session:
+            whose = Filters(organization_id=organization_id)
+            found = {event.id for event in look.events_page(session, whose, limit=10)}
+        assert found == expected, organization_id
 
 
 def test_it_says_in_one_line_what_happened(
