@@ -167,6 +167,8 @@ def _seat_of(
     catalog: Catalog, plan: str, bought: Mapping[str, Seat], item: StripeItem
 ) -> tuple[str | None, ItemProblem | None]:
     """Return the seat type an item is the seats of, if any, and why it cannot be."""
+    if catalog.is_fee(item.price_id):
+        return None, None  # whatever seats the item was before: a plan may include them
     known = catalog.seat_for_price(item.price_id)
     if known is None or known.plan != plan:
         before = next((s.seat_type for s in bought.values() if s.item_id == item.id), None)

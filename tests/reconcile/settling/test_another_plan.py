@@ -3,6 +3,8 @@
 What is recorded of the seats before must not stand in the way of those there are now.
 """
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 
@@ -11,16 +13,18 @@ from reconcile.adjustments import contract, seat_change
 from reconcile.adjustments.case import only_subscription
 from reconcile.adjustments.contract import Terms
 from reconcile.adjustments.seat_change import Preview
+from reconcile.catalog import Catalog
 from reconcile.members.activation import activate
 from reconcile.members.joining import Done
 from reconcile.members.overview import Overview, overview
+from reconcile.members.room import pool_subscription
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Wanted
 from reconcile.store import roster
 from reconcile.store.contracts import Contract
 from reconcile.tables import organizations
 from tests.support.roster import add_member
-from tests.support.shop import Shop
+from tests.support.shop import Shop, create_price, with_catalog
 
 BOB = Actor("member:bob")
 EVE = Actor("token:tok_1", "tok_1", "order 4711")
@@ -122,6 +126,7 @@ def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
     assert shop.findings(old) == shop.findings(new) == set()
     with shop.services.sessions() as session:
         assert only_subscription(session, "org_1") == new
+        assert pool_subscription(session, "org_1") == new
     seen = next(seats for seats in looked_at(shop).seats if seats.rules.seat_type == "base")
     assert (seen.quantity, seen.stripe_quantity, seen.capacity, seen.free) == (4, 4, 4, 2)
     with shop.services.sessions.begin() as session:
@@ -131,11 +136,14 @@ def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
     shop.settle(new)
     told = [check for check in checks.run(shop.services) if not check.ok]
     assert [check.name for check in told if "event" not in check.name] == []
-    # Over, its seats are nowhere, and that is told.
+    # Over, its seats are nowhere, and that is told of the one there still is.
     shop.sandbox._answer("DELETE", f"/v1/subscriptions/{new}")
     shop.settle(new)
     shop.settle(old)
     assert shop.findings(old) == {"item_missing"}
+    assert shop.findings(new) == set()
+    with shop.services.sessions() as session:
+        assert only_subscription(session, "org_1") == old
 
 
 @pytest.mark.parametrize("paid_first", [False, True])
@@ -164,3 +172,21 @@ def test_an_old_contract_says_nothing_of_seats_of_ones_own(shop: Shop, paid_firs
     assert shop.seats(own)["pro"].quantity == 1
     (seats,) = looked_at(shop).seats
     assert (seats.quantity, seats.capacity) == (1, 1)
+
+
+def test_a_fee_in_the_place_of_seats_is_no_seats(shop: Shop) -> None:
+    """From a plan with seats to one that includes them: the item goes on as the plan's fee."""
+    plan = shop.services.catalog.plan("commerce_growth")
+    fee = replace(plan.prices[0], currency="usd", lookup_key="commerce_growth_usd")
+    fee = replace(fee, id=create_price(shop.sandbox, fee))
+    plans = {**shop.services.catalog.plans, plan.name: replace(plan, prices=(*plan.prices, fee))}
+    shop = Shop(with_catalog(shop.services, Catalog(plans)), shop.sandbox)
+    customer = shop.organization(base=2)
+    sub = shop.subscribe(customer, {"base": 2})
+    shop.settle(sub)
+    shop.activate("org_1", "base", 0)
+    goes_to(shop, plan.name)
+    form = {"items[0][id]": shop.seats(sub)["base"].item_id, "items[0][price]": fee.id}
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", form | {"items[0][quantity]": 1})
+    shop.settle(sub)
+    assert shop.findings(sub) == set()
