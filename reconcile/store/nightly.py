@@ -50,8 +50,13 @@ _OF_COUNTS = (
     FindingKind.OVER_HARD_CAP,
     FindingKind.STRIPE_BELOW_FLOOR,
 )
-# Findings of a try that failed: over when nothing calls for another, which no event may tell.
-_OF_TRIES = (FindingKind.PAYMENT_DECLINED, FindingKind.ADJUSTMENT_STUCK)
+# Findings that are over without an event of their own subscription: when nothing calls for another
+# try, or when the other subscription is canceled.
+_OF_OTHERS = (
+    FindingKind.PAYMENT_DECLINED,
+    FindingKind.ADJUSTMENT_STUCK,
+    FindingKind.SEVERAL_SUBSCRIPTIONS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def compare(  # noqa: PLR0913 - what a comparison depends on, all by name
     session.execute(text("analyze nightly_seen, nightly_counts"))
     given = _parameters(run_id, rules) | {"counted": counted}
     bereft = FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION.value
-    closing = _OF_TRIES + (_OF_COUNTS if counted else ())
+    closing = _OF_OTHERS + (_OF_COUNTS if counted else ())
     kinds = {"bereft": bereft, "closing": [kind.value for kind in closing]}
     ends = {"own_members": own_members, "contracts_until": contracts_until}
     session.execute(text(queries.COMPARE), given | kinds | ends)

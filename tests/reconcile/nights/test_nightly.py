@@ -198,6 +198,21 @@ def test_a_declined_payment_that_nothing_calls_for_any_more(shop: Shop) -> None:
     assert run(shop, night=date(2026, 3, 2)).differing == {}
 
 
+def test_a_second_subscription_that_is_over_is_none_to_the_first(shop: Shop) -> None:
+    """Its end is told of itself alone: of the other one, no event may come for a year."""
+    customer = shop.organization("org_1", voice=2)
+    first, second = (shop.subscribe(customer, {"voice": 2}) for _ in range(2))
+    for each in (first, second, first):
+        shop.settle(each)
+    assert "several_subscriptions" in shop.findings(first) & shop.findings(second)
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{second}")
+    shop.settle(second)
+    assert "several_subscriptions" in shop.findings(first)
+    assert run(shop).differing == {"open finding": 1}
+    assert shop.findings(first) == shop.findings(second) == set()
+    assert run(shop, night=date(2026, 3, 2)).differing == {}
+
+
 def test_a_roster_that_grew_without_an_event(shop: Shop) -> None:
     first, _ = agreeing(shop, 2)
     shop.activate("agree_0", "voice", 5)
