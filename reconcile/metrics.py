@@ -88,19 +88,11 @@ WORKER_RESTARTS = Counter(
 RUNS = Counter(
     "trueup_runs", "Runs of the schedule, by task and how they ended.", ["task", "state"]
 )
-DRIFT = Counter(
-    "trueup_nightly_differences",
-    "What the nightly comparison found to differ, by what.",
-    ["reason"],
-)
 RUN_SECONDS = Histogram(
     "trueup_run_seconds",
     "Seconds a run of the schedule took, by task.",
     ["task"],
     buckets=(1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400),
-)
-AUDITED = Counter(
-    "trueup_gap_audit_events", "Events of Stripe's list the gap audit looked at.", ["found"]
 )
 PRUNED = Counter("trueup_pruned_events", "Finished events deleted after their time.")
 REDACTED = Counter(

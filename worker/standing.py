@@ -102,11 +102,29 @@ def _told(found: Gauges) -> Iterator[Metric]:
         "When the last good run of a task ended, seconds since 1970.",
         labels=["task"],
     )
+    differing = GaugeMetricFamily(
+        "trueup_nightly_differences",
+        "What the last good nightly run found to differ, by what.",
+        labels=["reason"],
+    )
+    audited = GaugeMetricFamily(
+        "trueup_gap_audit_events",
+        "Events of Stripe's list that the last good gap audit looked at.",
+        labels=["found"],
+    )
     yield _labelled(failing, found.failing)
     yield _labelled(dead, found.dead)
     yield _labelled(open_findings, found.findings)
     yield _labelled(paused, found.paused)
     yield _labelled(last_run, {task: at.timestamp() for task, at in found.last_done.items()})
+    yield _labelled(differing, found.differing)
+    yield _labelled(audited, found.audited)
+    if found.differing_gained is not None:
+        yield GaugeMetricFamily(
+            "trueup_nightly_differences_gained",
+            "How many more the last good nightly run found to differ than the one before it.",
+            value=found.differing_gained,
+        )
 
 
 def _labelled(family: GaugeMetricFamily, values: Mapping[str, float]) -> Metric:

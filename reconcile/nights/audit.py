@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from reconcile import metrics
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.envelope import WORKED_TYPES, Ours, read_event
 from reconcile.nights.tasks import TaskReport, once
@@ -138,8 +137,6 @@ def _group(
             progress.after, types=types, since=since, until=until
         )
         missing = _missing(services, page, stores=stores)
-        metrics.AUDITED.labels(found="missing").inc(len(missing))
-        metrics.AUDITED.labels(found="known").inc(len(page) - len(missing))
         progress = replace(
             progress,
             after=page[-1]["id"] if more else None,

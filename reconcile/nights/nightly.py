@@ -217,8 +217,6 @@ class _Night:
                 self.report.findings_opened += each.opened
                 self.report.findings_closed += each.closed
             self.report.differing = store.differences_by_reason(session, self.run_id)
-            for reason, count in self.report.differing.items():
-                metrics.DRIFT.labels(reason=reason).inc(count)
             self._advance(session, _SETTLING)
         log.info("the nightly run compared", **self._figures())
 
