@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 
 from reconcile import facts, metrics, seeing, tracing
 from reconcile.adjustments import consequences, holding, invoice_check
+from reconcile.adjustments.case import refuse_moves
 from reconcile.adjustments.outcome import applied_line
 from reconcile.adjustments.preparing import update_of
 from reconcile.crash_points import CrashPoint, crash_point
@@ -79,13 +80,17 @@ def intend(session: Session, services: Services, intent: Intent) -> Adjustment:
     """Record the intent under the organization's lock; the caller commits, then carries it out.
 
     From the commit on its quantities count as capacity. A reduction is checked against the counts
-    read here, under the lock that activations take: nobody slips in between. Raises FloorBroken,
-    AdjustmentInFlight and Paused.
+    read here, under the lock that activations take: nobody slips in between. So is whether who
+    moves with it still can (B7). Raises FloorBroken, AdjustmentInFlight and Paused.
     """
     holding.guard(session, intent.organization_id)
     roster.lock_organization(session, intent.organization_id)
-    counts = services.roster.counts(session, intent.organization_id)
-    active_after = _after_moves(counts, intent.moves)
+    organization = roster.organization(session, intent.organization_id)
+    assert organization is not None
+    rules = services.catalog.plan(organization.plan).rules
+    if refused := refuse_moves(session, rules, organization.id, intent.moves):
+        raise FloorBroken(refused.message)
+    counts, active_after = _after_moves(session, services, organization.id, intent.moves)
     for change in intent.changes:
         active = active_after.get(change.seat_type)
         if change.lowers and (active is None or active > change.to_quantity):
@@ -226,9 +231,9 @@ def _floors(services: Services, adjustment: Adjustment) -> dict[str, int]:
     lowered = [change.seat_type for change in adjustment.changes if change.lowers]
     floors = {change.seat_type: change.active for change in adjustment.changes}
     if lowered:
+        organization_id, moves = adjustment.organization_id, adjustment.moves
         with services.sessions() as session:
-            counts = services.roster.counts(session, adjustment.organization_id)
-        active_after = _after_moves(counts, adjustment.moves)
+            counts, active_after = _after_moves(session, services, organization_id, moves)
         for seat_type in lowered:
             active = active_after.get(seat_type)
             if active is None:
@@ -237,13 +242,17 @@ def _floors(services: Services, adjustment: Adjustment) -> dict[str, int]:
     return floors
 
 
-def _after_moves(counts: Counts, moves: tuple[Move, ...]) -> dict[str, int]:
-    """Return the active counts once the members who move have moved (B7); empty if unreadable."""
+def _after_moves(
+    session: Session, services: Services, organization_id: str, moves: tuple[Move, ...]
+) -> tuple[Counts, dict[str, int]]:
+    """Return the counts, and as they are once who moves has moved (B7); empty if unreadable."""
+    counts = services.roster.counts(session, organization_id)
     active = Counter(counts.by_seat_type or {})
-    for move in moves if counts.by_seat_type is not None else ():
-        active[move.from_seat_type] -= 1
-        active[move.to_seat_type] += 1
-    return dict(active)
+    if counts.by_seat_type is not None:
+        for move, _ in consequences.in_place(session, organization_id, moves):
+            active[move.from_seat_type] -= 1
+            active[move.to_seat_type] += 1
+    return counts, dict(active)
 
 
 def _applied(

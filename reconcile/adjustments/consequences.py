@@ -3,6 +3,7 @@
 Whoever sees the new seats sees who is on them, what the contract says by now, and who did it.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 
@@ -14,6 +15,7 @@ from reconcile.policy.values import SeatPolicy
 from reconcile.services import Services
 from reconcile.store import audit, contracts, notices, renewals, roster
 from reconcile.store.adjustments import Adjustment
+from reconcile.store.roster import Member
 
 
 def follow(session: Session, services: Services, done: Adjustment) -> None:
@@ -95,6 +97,16 @@ def _tell_auto_added(session: Session, services: Services, done: Adjustment) -> 
         )
 
 
+def in_place(
+    session: Session, organization_id: str, moves: tuple[Move, ...]
+) -> Iterator[tuple[Move, Member]]:
+    """Yield who is still where they move from; of the others there is nothing to move."""
+    for move in moves:
+        member = roster.member(session, organization_id, move.member_id)
+        if member and (member.status, member.seat_type) == ("active", move.from_seat_type):
+            yield move, member
+
+
 def move_members(  # noqa: PLR0913, PLR0917 - who moves, who asked, and on which occasion
     session: Session,
     services: Services,
@@ -107,10 +119,7 @@ def move_members(  # noqa: PLR0913, PLR0917 - who moves, who asked, and on which
 
     The host application is told, so that each member's app reflects it (B6).
     """
-    for move in moves:
-        member = roster.member(session, organization_id, move.member_id)
-        if member is None or (member.status, member.seat_type) != ("active", move.from_seat_type):
-            continue
+    for move, member in in_place(session, organization_id, moves):
         roster.write_member(session, replace(member, seat_type=move.to_seat_type))
         audit.record(
             session,

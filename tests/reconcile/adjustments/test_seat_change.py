@@ -1,6 +1,8 @@
 """A person's change of seats: the preview in words and figures, and the one update it becomes."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -8,11 +10,16 @@ from sqlalchemy import insert
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
 from reconcile.adjustments.seat_change import Applied, Preview, Stale
+from reconcile.budget import Unbudgeted
+from reconcile.errors import OutcomeUnknown
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Keep, Refuse
-from reconcile.store import previews
+from reconcile.store import previews, roster
+from reconcile.stripe_api import StripeApi
+from reconcile.stripe_shapes import StripeInvoice
 from reconcile.tables import reviews
+from tests.support.roster import add_member
 from tests.support.shop import Shop
 
 ADA = Actor("token:tok_1", "tok_1")
@@ -165,6 +172,60 @@ def test_seats_and_members_convert_in_one_operation_when_both_pools_are_full(sho
     with shop.services.sessions() as session:
         counts = shop.services.roster.counts(session, "org_1").by_seat_type
     assert counts == {"base": 1, "voice": 2}
+
+
+def converting(shop: Shop) -> tuple[str, Preview]:
+    """Five Base seats and a Voice seat, all taken; one of Base becomes one of Voice."""
+    customer = shop.organization(base=5, voice=1)
+    sub = shop.subscribe(customer, {"base": 5, "voice": 1})
+    shop.settle(sub)
+    move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
+    return sub, previewed(shop, Wanted(quantities={"base": 4, "voice": 2}, moves=(move,)))
+
+
+def another_took_the_seat(shop: Shop) -> None:
+    """Whoever was to move is gone, and somebody else is in the seat."""
+    with shop.services.sessions.begin() as session:
+        leaves = roster.member(session, "org_1", "member_base_active_0")
+        assert leaves
+        roster.write_member(session, replace(leaves, status="removed"))
+        add_member(session, "org_1", "late", seat_type="base", status="active")
+
+
+def test_who_moves_is_looked_at_again_where_the_floor_is(shop: Shop) -> None:
+    """B5, B7: without the move five are left in Base, on four seats."""
+    sub, found = converting(shop)
+
+    class Meanwhile(StripeApi):
+        def preview(self, *args: Any) -> StripeInvoice:
+            shown = super().preview(*args)
+            another_took_the_seat(shop)
+            return shown
+
+    api = Meanwhile(shop.services.settings, Unbudgeted())
+    late = applied(replace(shop, services=replace(shop.services, stripe=api)), found)
+    assert isinstance(late, Stale), late
+    assert late.refusal.code == "preview_stale"
+    assert isinstance(late.fresh, Refuse)
+    assert late.fresh.code == "invalid_move"
+    assert (shop.quantities(sub), shop.writes(sub)) == ({"base": 5, "voice": 1}, 0)
+
+
+def test_who_moves_is_looked_at_again_before_it_is_sent_again(shop: Shop) -> None:
+    """B5, B7: the host imported its roster while the first call was on its way to nowhere."""
+    sub, found = converting(shop)
+
+    class Lost(StripeApi):
+        def update_subscription(self, *args: Any, **named: Any) -> Any:
+            raise OutcomeUnknown("lost")
+
+    api = Lost(shop.services.settings, Unbudgeted())
+    with pytest.raises(OutcomeUnknown):
+        applied(replace(shop, services=replace(shop.services, stripe=api)), found)
+    another_took_the_seat(shop)
+    assert "4 seats for 5 active" in shop.settle(sub).line
+    assert [made.state for made in shop.adjustments(sub)] == ["failed"]
+    assert (shop.quantities(sub), shop.writes(sub)) == ({"base": 5, "voice": 1}, 0)
 
 
 def test_what_is_already_so_needs_no_write(shop: Shop, sub: str) -> None:
