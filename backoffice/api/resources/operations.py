@@ -5,6 +5,7 @@ confirm-zero`. A token that is bound to one organization sees and touches that o
 """
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -225,15 +226,19 @@ def explain(body: ReconcileTarget) -> Answer:
     return ExplainedList(data=[ExplainedView.model_validate(each) for each in found])
 
 
-@operations.write("/reconcile", EventView, scope="operate")
+@operations.write("/reconcile", EventView, scope="operate", also={202: EventView})
 def reconcile(body: ReconcileBody) -> Answer:
     """Reconcile an organization or a subscription now, on record, and say how it ended.
 
-    The answer is the request in the inbox; `pending` when it has to go on by itself.
+    The answer is the request in the inbox. 202: it is `pending` and goes on by itself; the event
+    of its id tells how it ends.
     """
     _reachable(body.id)
     ended = explaining.apply(services(), body.id, actor_of(body), wait_s=WAIT_S)
-    return ended if isinstance(ended, Refuse) else EventView.model_validate(ended)
+    if isinstance(ended, Refuse):
+        return ended
+    status = HTTPStatus.ACCEPTED if ended.state == "pending" else HTTPStatus.OK
+    return EventView.model_validate(ended), status
 
 
 @operations.write("/findings/confirm-zero", ZeroConfirmed, scope="operate")

@@ -141,6 +141,20 @@ def test_reconcile_explains_without_a_trace_and_does_it_on_record(
         api.post("/reconcile", id=nothing, because="a slip").problem(404, "not_found")
 
 
+def test_a_reconciliation_that_goes_on_is_not_kept_as_its_end(api: Client, shop: Shop) -> None:
+    """Repeated under its key for a day, `pending` would be said long after it was done."""
+    shop.settle(shop.subscribe(shop.organization(voice=3), {"voice": 3}))
+    pause = {"scope": "organization", "value": "org_1", "because": "an incident"}
+    api.post("/pauses", pause).ok(201)
+    asked = {"id": "org_1", "because": "the dashboard was wrong"}
+    assert api.post("/reconcile", asked, key="k1").ok(202)["state"] == "pending"
+    api.post("/pauses/resume", pause).ok()
+    done = api.post("/reconcile", asked, key="k1").ok(200)
+    assert done["state"] == "done"
+    again = api.post("/reconcile", asked, key="k1").ok(200)
+    assert (again.text, again.headers["Idempotency-Replayed"]) == (done.text, "true")
+
+
 def test_a_count_that_really_is_zero_is_confirmed(
     api: Client, shop: Shop, services: Services
 ) -> None:
