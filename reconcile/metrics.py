@@ -58,11 +58,6 @@ STRIPE_SECONDS = Histogram(
     ["endpoint"],
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 20),
 )
-BUDGET_LEFT = Gauge(
-    "trueup_stripe_budget_left",
-    "Slots left in this second's shared budget when last looked at.",
-    multiprocess_mode="mostrecent",
-)
 ADJUSTMENTS = Counter(
     "trueup_adjustments", "Adjustments that ended, by kind and how.", ["kind", "state"]
 )
@@ -76,7 +71,7 @@ FINDINGS_OPENED = Counter(
 )
 BUDGET_WAIT_SECONDS = Histogram(
     "trueup_stripe_budget_wait_seconds",
-    "Seconds a Stripe call waited for its slot of the shared budget.",
+    "Seconds a Stripe call waited for its slot of the shared budget, also in vain.",
     buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 BUDGET_ALONE = Counter(

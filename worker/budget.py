@@ -57,18 +57,21 @@ class SharedBudget:
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
         self._paused_until = 0.0
-        self._look_again_at = 0.0
         self._log = structlog.get_logger()
 
     def acquire(self, endpoint: str) -> None:
         """Wait for a slot for one call; raises RateLimited when none came in time."""
         asked_at = time.monotonic()
-        while not self._try(endpoint):
-            if time.monotonic() - asked_at > self._longest_wait_s:
-                raise RateLimited("the shared budget of Stripe calls is used up", retry_after_s=2.0)
-            # Apart from each other, or all that wait would come back together.
-            time.sleep(random.uniform(0.02, 0.08))  # noqa: S311 - nothing secret about it
-        metrics.BUDGET_WAIT_SECONDS.observe(time.monotonic() - asked_at)
+        try:
+            while not self._try(endpoint):
+                if time.monotonic() - asked_at > self._longest_wait_s:
+                    line = "the shared budget of Stripe calls is used up"
+                    raise RateLimited(line, retry_after_s=2.0)
+                # Apart from each other, or all that wait would come back together.
+                time.sleep(random.uniform(0.02, 0.08))  # noqa: S311 - nothing secret about it
+        finally:
+            # Who gave up as well: the longest waits are what a shortage is seen by.
+            metrics.BUDGET_WAIT_SECONDS.observe(time.monotonic() - asked_at)
 
     def slow_down(self, seconds: float) -> None:
         """Give out no slot to any process for so long: Stripe answered one of them 429.
@@ -103,22 +106,12 @@ class SharedBudget:
             if self._redis.exists(PAUSED):
                 return False
             # The endpoint first: a slot of the whole budget is not spent on a call that must wait.
-            taken = self._shared.hit(
+            return self._shared.hit(
                 self._endpoint, "endpoint", kind_of(endpoint)
             ) and self._shared.hit(self._all, "all")
-            self._look_at_what_is_left(now)
         except RedisError as error:
             self._alone_for_now(error)
             return self._try_alone()
-        else:
-            return taken
-
-    def _look_at_what_is_left(self, now: float) -> None:
-        """Once a second: it costs a call to the server."""
-        if now >= self._look_again_at:
-            self._look_again_at = now + 1
-            _, left = self._shared.get_window_stats(self._all, "all")
-            metrics.BUDGET_LEFT.set(left)
 
     def _alone_for_now(self, error: RedisError) -> None:
         self._away_until = time.monotonic() + AWAY_S

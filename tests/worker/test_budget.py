@@ -8,6 +8,7 @@ from itertools import cycle
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from backoffice.local.network import free_port
 from reconcile.errors import RateLimited, StripeRateLimited
@@ -97,7 +98,10 @@ def test_a_call_that_gets_no_slot_in_time_is_put_off(
         make_settings(redis_url=redis_url, stripe_requests_per_s=1), longest_wait_s=0.2
     )
     budget.acquire("/v1/subscriptions")
+    told = "trueup_stripe_budget_wait_seconds_sum"
+    before = REGISTRY.get_sample_value(told) or 0
     refused, waited_s = put_off(budget, "/v1/subscriptions")
+    assert (REGISTRY.get_sample_value(told) or 0) - before >= 0.2, "the wait in vain is told"
     assert 0.2 <= waited_s < 30
     assert refused.retry_after_s > 0
 
