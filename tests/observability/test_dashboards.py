@@ -165,6 +165,46 @@ def test_every_alert_leads_to_its_section(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+[mhd]", rule["for"])
 
 
+@pytest.mark.parametrize(("where", "expression"), list(expressions()))
+def test_what_every_relay_tells_is_not_added_up(where: str, expression: str) -> None:
+    """Any number of relays may run, and each tells the same: two would double every count."""
+    words = [text for _, text in tokens(expression)]
+    for place, word in enumerate(words):
+        if word in DECLARED and DECLARED[word].kind == "GaugeMetricFamily":
+            before = " ".join(words[:place])
+            assert re.search(r"\b(max|absent)( by \( \w+ \))? \($", before), f"{where}: {word}"
+
+
+def test_no_alert_is_on_what_one_process_remembers_of_a_run() -> None:
+    """A run by hand counts in a process that nobody scrapes; what was found is in its report."""
+    declared = ast.parse((ROOT / "reconcile/metrics.py").read_text(encoding="utf-8"))
+    names = {
+        node.targets[0].id: str(node.value.args[0].value)
+        for node in declared.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.args[0], ast.Constant)
+    }
+    counted = {
+        names[node.attr]
+        for path in python_files("reconcile/nights")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in names
+    }
+    assert "trueup_pruned_events" in counted
+    asked = " ".join(rule["expr"] for rule in RULES)
+    assert not {name for name in counted if name in asked}
+
+
+def test_what_is_too_long_ago_is_missed_also_when_it_never_was() -> None:
+    told = {(rule["alert"], rule["expr"]) for rule in RULES}
+    ages = [(name, re.search(r"time\(\) - max\((.*?)\) >", expr)) for name, expr in told]
+    series = {(name, found[1]) for name, found in ages if found}
+    assert len(series) == sum("time()" in expr for _, expr in told) >= 3
+    assert {(name, f"absent({asked})") for name, asked in series} <= told
+
+
 def test_the_runbook_tells_of_no_alert_that_is_not_there() -> None:
     assert set(re.findall(r"^### (Trueup\w+)$", RUNBOOK, re.MULTILINE)) == {
         rule["alert"] for rule in RULES
