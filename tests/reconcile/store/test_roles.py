@@ -20,7 +20,9 @@ from backoffice.local.network import free_port
 from backoffice.local.servers import Servers, migrate_database
 from reconcile.actor import TRUEUP
 from reconcile.database import build_engine, build_sessions
+from reconcile.members.roster_import import import_files
 from reconcile.nights import nightly, prune
+from reconcile.operating.status import look_around
 from reconcile.settings import Settings
 from reconcile.store import audit, roles
 from reconcile.tables import metadata
@@ -128,8 +130,12 @@ def test_the_receiver_can_insert_events_and_nothing_else(users: Users) -> None:
     assert may(users.receiver, "select count(id) from events")
 
 
-def test_a_worker_settles_runs_the_night_and_prunes_with_its_role(
-    users: Users, make_settings: Callable[..., Settings], redis_url: str, sandbox: Sandbox
+def test_a_worker_settles_runs_the_night_prunes_imports_and_looks_with_its_role(
+    users: Users,
+    make_settings: Callable[..., Settings],
+    redis_url: str,
+    sandbox: Sandbox,
+    tmp_path: Path,
 ) -> None:
     settings = make_settings(
         database_url=users.worker, redis_url=redis_url, stripe_api_base=sandbox.url
@@ -145,6 +151,15 @@ def test_a_worker_settles_runs_the_night_and_prunes_with_its_role(
         night = date(2026, 3, 1)
         assert nightly.run(shop.services, night, writes=True).state == "done"
         assert prune.run(shop.services, night).state == "done"
+        roster = tmp_path / "organizations.csv"
+        roster.write_text("id,name,plan,stripe_customer_id,trial\nacme,Acme,agency,,\n")
+        services = shop.services
+        done = import_files(
+            services.sessions, services.catalog, [roster], now=services.clock(), replace=True
+        )
+        assert done.organizations.added == 1
+        looked = look_around(services, "not asked")
+        assert next(part.line for part in looked.parts if part.name == "database") == "answers"
         with shop.services.sessions.begin() as session:
             audit.record(session, TRUEUP, "role.tried", "org_1")
 
