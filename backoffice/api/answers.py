@@ -11,11 +11,13 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response
+from psycopg import errors as postgres
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from backoffice.api.codes import CODES
 from backoffice.api.problems import InvalidRequest, Refused, invalid, problem, refused
 from reconcile.catalog import NoSuchPrice, UnknownPlan
 from reconcile.errors import (
@@ -101,8 +103,21 @@ def working(detail: str) -> Response:
 def _of_database(error: Exception) -> Response:
     if isinstance(error, DBAPIError) and not _passes(error):
         return _of_defect(error)
-    structlog.get_logger().warning("database away", error=type(error).__name__)
-    return _away("database_away", "The database cannot be reached", AGAIN_S)
+    said = error.orig if isinstance(error, DBAPIError) else error
+    structlog.get_logger().warning("database", error=type(said).__name__)
+    match said:
+        case postgres.QueryCanceled():
+            detail = "The database took longer for this than a request may"
+            return _away("too_slow", detail, AWAY_S, CODES["too_slow"].way_out)
+        case (
+            postgres.LockNotAvailable()
+            | postgres.DeadlockDetected()
+            | postgres.SerializationFailure()
+            | postgres.IntegrityError()
+        ):
+            return _away("try_again", "Others change the same at this moment", AGAIN_S)
+        case _:
+            return _away("database_away", "The database cannot be reached", AGAIN_S)
 
 
 def _passes(error: DBAPIError) -> bool:
@@ -137,12 +152,12 @@ def _of_defect(error: Exception) -> Response:
     )
 
 
-def _away(code: str, detail: str, retry_after_s: int) -> Response:
+def _away(code: str, detail: str, retry_after_s: int, *closer: str) -> Response:
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         code,
         detail,
-        remedies=("send the same request again",),
+        remedies=(*closer, "send the same request again"),
         headers={"Retry-After": str(retry_after_s)},
     )
 

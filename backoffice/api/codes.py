@@ -44,6 +44,10 @@ _PASSES = {
     "try_again": Code("It meets something that passes by itself", _SAME_AGAIN),
     "stripe_away": Code("Stripe cannot be asked now", _SAME_AGAIN),
     "database_away": Code("The database cannot be reached", _SAME_AGAIN),
+    "too_slow": Code(
+        "It took the database longer than a request may",
+        "ask for less: of one organization or subscription, or fewer at once",
+    ),
     "in_progress": Code("Another change, or this request itself, is under way", _LATER),
     "counts_unreadable": Code("Active members cannot be counted now", _LATER),
     "paused": Code("The operator has paused changes", "try again when it is resumed"),

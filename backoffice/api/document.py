@@ -51,7 +51,7 @@ _ALWAYS = {
     409: "The state of things does not allow it; `code` says what stands in the way.",
     422: "A value of the request cannot be (`invalid`, with `errors`).",
     429: "Too many requests without a valid token from this address.",
-    503: "Stripe or the database is away; send the same request again after `Retry-After`.",
+    503: "Stripe or the database is away or busy; send the same request again after `Retry-After`.",
 }
 _OF_WRITES = {
     402: "The payment was declined; nothing was changed.",

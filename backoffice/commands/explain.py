@@ -3,6 +3,7 @@
 import errno
 
 import click
+from psycopg.errors import LockNotAvailable, QueryCanceled
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
@@ -17,6 +18,8 @@ def explain(error: Exception) -> str | None:
         return "\n".join(_wrong_settings(error))
     if isinstance(error, OperationalError):
         first_line = str(error.orig).strip().partition("\n")[0]
+        if isinstance(error.orig, QueryCanceled | LockNotAvailable):
+            return f"the database took too long; ask for less, or try again: {first_line}"
         return f"the database cannot be reached (TRUEUP_DATABASE_URL): {first_line}"
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return "another process listens on this port already: choose one with --port"

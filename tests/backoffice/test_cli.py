@@ -10,8 +10,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from psycopg.errors import ConnectionFailure, LockNotAvailable, QueryCanceled
+from sqlalchemy.exc import OperationalError
 
 from backoffice.cli import COMMANDS, trueup
+from backoffice.commands.explain import explain
 
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 60
@@ -138,3 +141,16 @@ def test_migrate_brings_a_blank_database_up_to_date_and_again(blank_database_url
     for _ in range(2):
         done = run("migrate", database_url=blank_database_url)
         assert (done.returncode, done.stdout) == (0, "the database is up to date\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionFailure("no route"), "cannot be reached"),
+        (QueryCanceled("canceling statement due to statement timeout"), "took too long"),
+        (LockNotAvailable("canceling statement due to lock timeout"), "took too long"),
+    ],
+    ids=["away", "slow", "locked"],
+)
+def test_a_database_that_is_there_is_not_said_to_be_away(error: Exception, said: str) -> None:
+    assert said in str(explain(OperationalError("select 1", {}, error)))

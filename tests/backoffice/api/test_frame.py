@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from backoffice.api.app import create_app
 from backoffice.api.form import MAX_BODY_BYTES
@@ -191,3 +193,28 @@ def test_a_database_that_is_away_is_503_and_come_again(api: Client, make_setting
     assert "127.0.0.1" not in answer.text
     assert lost.send("GET", "/readyz", root="").status == 503
     away.close()
+
+
+def test_a_database_that_is_there_is_not_said_to_be_away(
+    api: Client, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that asks for too much is told so, and who waits for others is told that."""
+
+    def too_much(session: Session, **_: object) -> None:
+        session.execute(text("set local statement_timeout = '20ms'"))
+        session.execute(text("select pg_sleep(60)"))
+
+    def in_use(session: Session, **_: object) -> None:
+        session.execute(text("set local lock_timeout = '20ms'"))
+        session.execute(text("lock table organizations"))
+
+    for read, code, way_out in (
+        (too_much, "too_slow", "ask for less"),
+        (in_use, "try_again", "send the same request again"),
+    ):
+        monkeypatch.setattr("reconcile.store.organizations.page", read)
+        with shop.services.sessions() as session:
+            session.execute(text("lock table organizations in row exclusive mode"))
+            answer = api.get("/organizations").problem(503, code)
+        assert answer.headers["Retry-After"]
+        assert any(each.startswith(way_out) for each in answer["remedies"])
