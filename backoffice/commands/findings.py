@@ -31,7 +31,7 @@ _ID = click.IntRange(1, 2**63 - 1)
 
 @click.group()
 def findings() -> None:
-    """Find and read what is wrong; findings close by themselves, but for those of an invoice."""
+    """Find and read what is wrong; most findings close by themselves when it is gone."""
 
 
 @findings.command("list")
@@ -72,9 +72,10 @@ def show_finding(finding_id: int, as_json: bool) -> None:
 @acting
 @as_json_option
 def close(finding_id: int, by: str, because: str, as_json: bool) -> None:
-    """Close the finding of an invoice that was looked at; --because says what was found.
+    """Close what no run closes: the finding of an invoice, or on a subscription that is over.
 
-    The same seen once more is a finding of its own. All other kinds close when they are gone.
+    --because says what was found. The same seen once more is a finding of its own. All others close
+    when they are gone.
     """
     actor = actor_of(by, because)
     with looking() as services:

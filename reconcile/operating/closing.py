@@ -1,15 +1,18 @@
-"""Findings closed by hand: those of an invoice, which nothing that happens later makes go away.
+"""Findings closed by hand: those that no run closes.
 
+An invoice that differs stays so, and at a subscription that is over nobody looks again by himself.
 All others are refused: a run closes them when it sees that they are gone, and would open them again
 while they last. Closing one writes nothing to Stripe and forgets nothing.
 """
+
+from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.policy.values import CLOSED_BY_HAND, FindingKind, Refuse
 from reconcile.services import Services
-from reconcile.store import audit, findings, look
+from reconcile.store import audit, findings, look, subscriptions
 from reconcile.store.audit import AuditEntry
 from reconcile.store.findings import Finding
 
@@ -29,8 +32,8 @@ def close(services: Services, finding_id: int, actor: Actor) -> Finding | Refuse
                 message=f"There is no finding {finding_id}",
                 remedies=("trueup findings list",),
             )
-        if found.closed_at is None and found.kind not in CLOSED_BY_HAND:
-            return _closes_by_itself(found)
+        if found.closed_at is None and not _is_for_hands(session, found):
+            return _closes_by_itself(found, what_next(session, found))
         at = services.clock()
         closed = findings.close_one(session, finding_id, at=at)
         if closed is None:
@@ -53,24 +56,40 @@ def closed_by_hand(session: Session, finding_id: int) -> AuditEntry | None:
     return next(iter(entries), None)
 
 
-def what_next(finding: Finding) -> tuple[str, ...]:
+def what_next(session: Session, finding: Finding) -> tuple[str, ...]:
     """Return the commands that are worth a look now; none for a finding that is closed."""
-    if finding.closed_at is not None:
-        return ()
-    if finding.kind in CLOSED_BY_HAND:
-        adjustment = finding.detail.get("adjustment")
-        seen = (f"trueup adjustments show {adjustment}",) if adjustment else ()
-        return (*seen, f'trueup findings close {finding.id} --because "..."')
+    return () if finding.closed_at is not None else tuple(_commands(session, finding))
+
+
+def _commands(session: Session, finding: Finding) -> Iterator[str]:
     whose = finding.subscription_id or finding.organization_id
-    looks = (f"trueup reconcile {whose} --explain" if whose else "trueup doctor",)
+    if finding.kind not in CLOSED_BY_HAND:
+        yield f"trueup reconcile {whose} --explain" if whose else "trueup doctor"
+    elif "adjustment" in finding.detail:
+        yield f"trueup adjustments show {finding.detail['adjustment']}"
     of_zero = finding.kind == FindingKind.COUNTS_SUDDENLY_ZERO
     if of_zero and finding.subscription_id and finding.seat_type:
         named = f"{finding.subscription_id} {finding.seat_type}"
-        return (*looks, f'trueup findings confirm-zero {named} --because "..."')
-    return looks
+        yield f'trueup findings confirm-zero {named} --because "..."'
+    if _is_for_hands(session, finding):
+        yield f'trueup findings close {finding.id} --because "..."'
 
 
-def _closes_by_itself(finding: Finding) -> Refuse:
+def _is_for_hands(session: Session, finding: Finding) -> bool:
+    """Return whether no run will ever close it."""
+    of = finding.subscription_id
+    if finding.kind in CLOSED_BY_HAND or of is None:
+        return finding.kind in CLOSED_BY_HAND
+    held = subscriptions.held(session, of)
+    # Who is active without one is compared every night, whichever subscription it was told of.
+    return (
+        held is not None
+        and held.deleted_at is not None
+        and finding.kind != FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION
+    )
+
+
+def _closes_by_itself(finding: Finding, next_: tuple[str, ...]) -> Refuse:
     whose = finding.subscription_id or finding.organization_id
     again = (f'trueup reconcile {whose} --apply --because "..."',) if whose else ()
     return Refuse(
@@ -79,7 +98,7 @@ def _closes_by_itself(finding: Finding) -> Refuse:
         f"{finding.kind}",
         remedies=(
             f"remove its cause: docs/runbook.md#{finding.kind}",
-            *what_next(finding),
+            *next_,
             *again,
         ),
     )

@@ -114,6 +114,7 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
         steps = [_opened(found), *_audited(session, found.subject)]
         if trigger is not None:
             steps += [*_received(trigger), *_decided(trigger)]
+        doing = closing.what_next(session, found)
     about = {
         "kind": found.kind,
         "state": "open" if found.closed_at is None else "closed",
@@ -129,9 +130,7 @@ def of_finding(services: Services, finding_id: int) -> Story | None:
     else:
         line = f"by {by_hand.actor}: {by_hand.because}" if by_hand else _GONE
         steps.append(Step(what="closed", line=line, at=found.closed_at))
-    return Story(
-        id=str(found.id), about=about, steps=_in_order(steps), next=closing.what_next(found)
-    )
+    return Story(id=str(found.id), about=about, steps=_in_order(steps), next=doing)
 
 
 _GONE = "nothing calls for it any more"

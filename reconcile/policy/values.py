@@ -196,7 +196,7 @@ class FindingKind(StrEnum):
 
 
 # What was charged stays charged: nothing that a run sees later makes it as it was previewed. These
-# wait for the person who has looked. Every other kind is closed by whoever sees that it is gone.
+# wait for the person who has looked. Every other kind is closed by the run that sees it gone.
 CLOSED_BY_HAND = frozenset(
     {FindingKind.INVOICE_DIFFERS_FROM_PREVIEW, FindingKind.INVOICE_DIFFERS_FROM_MODEL}
 )

@@ -8,25 +8,31 @@ from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
 from backoffice.cli import trueup
+from reconcile.nights import nightly
 from reconcile.operating import closing
 from reconcile.policy.values import FindingKind, Refuse
 from reconcile.services import Services
 from reconcile.settings import Settings
 from reconcile.store import look
-from reconcile.store.findings import Finding
+from reconcile.store.findings import Finding, Scope
 from tests.support.operating import KIM, audited, found_differing
 from tests.support.sandbox import Sandbox
 from tests.support.services import environment
-from tests.support.shop import opened_shop
+from tests.support.shop import Shop, opened_shop
 
 WHY = ("--because", "credited in in_9")
 
 
 @pytest.fixture
-def services(settings: Settings, sandbox: Sandbox) -> Iterator[Services]:
-    with opened_shop(settings, sandbox) as shop:
-        shop.organization(voice=1)
-        yield shop.services
+def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
+    with opened_shop(settings, sandbox) as opened:
+        opened.organization(voice=1)
+        yield opened
+
+
+@pytest.fixture
+def services(shop: Shop) -> Services:
+    return shop.services
 
 
 @pytest.fixture
@@ -85,6 +91,34 @@ def test_what_a_run_closes_is_not_closed_by_hand(
     assert "not by hand: payment_declined" in refused.output
     assert "- trueup reconcile sub_1 --explain" in refused.output
     assert "payment_declined  open" in run("findings", "list").stdout
+
+
+def test_at_a_subscription_that_is_over_nobody_looks_again(
+    run: Callable[..., Result], shop: Shop
+) -> None:
+    """So a person closes what was open on it; but not who is active without one: nights do."""
+    subscription = shop.subscribe(shop.organization("org_2", voice=1), {"voice": 1})
+    shop.settle(subscription)
+    scope = Scope(organization_id="org_2", subscription_id=subscription)
+
+    def found(kind: FindingKind) -> str:
+        return str(found_differing(shop.services, kind, adjustment=None, scope=scope))
+
+    live = found(FindingKind.COUNTS_UNREADABLE)
+    assert run("findings", "close", live, *WHY).exit_code == 1
+    assert "findings close" not in run("findings", "show", live).stdout
+    shop.sandbox._answer("DELETE", f"/v1/subscriptions/{subscription}")
+    shop.settle(subscription)
+    assert shop.findings(subscription, "org_2") == {"active_without_subscription"}
+
+    bereft = found(FindingKind.ACTIVE_WITHOUT_SUBSCRIPTION)
+    left = found(FindingKind.COUNTS_UNREADABLE)
+    nightly.run(shop.services, shop.services.clock().date())
+    assert "counts_unreadable" in shop.findings(subscription, "org_2"), "no run closes it"
+    assert f"next: trueup findings close {left}" in run("findings", "show", left).stdout
+    assert run("findings", "close", left, *WHY).exit_code == 0
+    assert run("findings", "close", bereft, *WHY).exit_code == 1
+    assert "findings close" not in run("findings", "show", bereft).stdout
 
 
 def test_status_is_not_well_until_each_of_them_is_closed(

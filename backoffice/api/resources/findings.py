@@ -101,10 +101,10 @@ def show(path: FindingPath) -> Answer:
 
 @findings.write("/findings/<finding_id>/close", FindingView, scope="operate")
 def close(path: FindingPath, body: FindingClosing) -> Answer:
-    """Close the finding of an invoice that was looked at.
+    """Close a finding that was looked at, and that no run closes.
 
-    Of an invoice that differs, that is: nothing that happens later makes it go away. Every other
-    kind is refused with the code `closes_by_itself`.
+    That is one of an invoice that differs, or one on a subscription that is over. All others are
+    refused with the code `closes_by_itself`: they close when what they say is gone.
     """
     _found(path.finding_id)
     closed = closing.close(services(), path.finding_id, actor_of(body))
