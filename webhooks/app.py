@@ -35,7 +35,7 @@ def create_app(
     """
     app = Flask("webhooks", static_folder=None, template_folder=None)
     signatures = Signatures(settings.webhook_secrets, tolerance_s=settings.webhook_tolerance_s)
-    metrics = DoorMetrics(registry, refusals)
+    metrics = DoorMetrics(registry, refusals, tuple(settings.webhook_secrets))
     writer = GroupCommitWriter(settings.database_url, on_batch=metrics.batch_rows.observe)
     probe = ReadinessProbe(
         settings,

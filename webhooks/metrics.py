@@ -1,5 +1,6 @@
 """What the door counts. Labels are bounded: outcomes are these, secret names are the settings'."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -11,11 +12,21 @@ Outcome = Literal["stored", "ignored", "bad_signature", "too_large", "unavailabl
 # Answers that refuse no webhook: who only looks by sends none.
 _NOT_REFUSED = frozenset({"accepted", "not_post"})
 
+# What alerts look at, and whether a secret has matched then.
+_BEGIN_AT_ZERO: dict[Outcome, bool] = {
+    "stored": True,
+    "ignored": True,
+    "unavailable": True,
+    "bad_signature": False,
+}
+
 
 class DoorMetrics:
     """Counters of one process; `webhooks.serve` adds the processes up."""
 
-    def __init__(self, registry: CollectorRegistry, refusals: Refusals) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, refusals: Refusals, secret_names: Collection[str]
+    ) -> None:
         self._refusals = refusals
         self._requests = Counter(
             "trueup_webhook_requests",
@@ -23,6 +34,11 @@ class DoorMetrics:
             ["outcome", "secret"],
             registry=registry,
         )
+        # A series that begins with its first one has not grown by it: on a quiet installation an
+        # alert on growth would miss just what it waits for.
+        for outcome, secrets in _BEGIN_AT_ZERO.items():
+            for name in secret_names if secrets else ("",):
+                self._requests.labels(outcome, name)
         self.batch_rows = Histogram(
             "trueup_inbox_batch_rows",
             "Events that shared one commit",

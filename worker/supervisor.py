@@ -25,6 +25,9 @@ FIRST_LEASE_S = 60.0
 LONGEST_PAUSE_S = 5.0
 SETTLED_AFTER_S = 30.0  # a child that lived this long did not fail at its start
 
+# Why a child ended; a short closed list, as it is a metric's label.
+REASONS = ("crashed", "killed", "overdue", "did not stop", "quit")
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,6 +43,9 @@ class Supervisor:
         self._child: BaseProcess | None = None
         self._stop_asked_at: float | None = None
         self._log = structlog.get_logger()
+        # Told from the start, for the alert: the first of a series is no growth.
+        for reason in REASONS:
+            metrics.WORKER_RESTARTS.labels(reason=reason)
 
     def run(self) -> None:
         """Return when told to stop by a signal."""
@@ -119,7 +125,7 @@ class Supervisor:
 
 
 def _told(exitcode: int) -> str:
-    """A short closed list: it is a metric's label."""
+    """One of `REASONS`."""
     if exitcode == 0:
         return "quit"
     if exitcode == -signal.SIGKILL:

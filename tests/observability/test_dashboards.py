@@ -94,13 +94,15 @@ def test_what_is_asked_for_is_told(where: str, expression: str) -> None:
     aggregated: list[str] = []
     for place, (kind, text) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
-        if kind == "name" and text not in {"by", "or"}:
+        if kind == "name" and text not in {"by", "or", "unless"}:
             if after in {"(", "by"}:
                 assert text in FUNCTIONS, text
             elif text in DECLARED:
                 series.append(text)
                 _selector(text, found[place + 1 :])
-                if DECLARED[text].kind in {"Counter", "Histogram"}:
+                # Whether a counter is there needs no range, and what it has come to says nothing.
+                there = [t for _, t in found[place - 2 : place]] == ["absent", "("]
+                if DECLARED[text].kind in {"Counter", "Histogram"} and not there:
                     assert "range" in {k for k, _ in found[place + 1 : place + 12]}, text
             elif not after.startswith(("=", "!")):
                 aggregated.append(text)

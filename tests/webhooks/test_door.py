@@ -233,20 +233,28 @@ def test_metrics_add_the_processes_up_on_an_address_of_their_own(
     start_receiver: StartReceiver,
 ) -> None:
     port = free_port()
+
+    def read() -> tuple[str, dict[str, str]]:
+        page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+        counted = r"^trueup_webhook_requests_total\{(.*)\} (\S+)$"
+        return page, dict(re.findall(counted, page, re.MULTILINE))
+
     with start_receiver(metrics_listen=f"127.0.0.1:{port}") as running:
+        _, before = read()
         for _ in range(12):
             post_event(running.url, a_change())
         post_event(running.url, a_change(), secret=CONNECT_SECRET)
         post_event(running.url, a_change(livemode=True))
         post_event(running.url, a_change(), secret="whsec_wrong")
-        page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
-    found = dict(re.findall(r"^trueup_webhook_requests_total\{(.*)\} (\S+)$", page, re.MULTILINE))
-    assert found == {
+        page, found = read()
+    assert {labels: count for labels, count in found.items() if count != "0.0"} == {
         'outcome="stored",secret="main"': "12.0",
         'outcome="stored",secret="connect"': "1.0",
         'outcome="ignored",secret="main"': "1.0",
         'outcome="bad_signature",secret=""': "1.0",
     }
+    assert 'outcome="unavailable",secret="connect"' in found
+    assert before == dict.fromkeys(found, "0.0"), "an alert on growth misses what begins with one"
     assert "trueup_inbox_batch_rows_sum 14.0" in page
     assert 'trueup_webhook_seconds_count{outcome="accepted"} 14.0' in page
     assert "trueup_webhook_ack_age_seconds_count 14.0" in page

@@ -32,6 +32,7 @@ def test_a_worker_counts_its_work_and_how_often_it_was_started_anew(workshop: Wo
     workshop.event("sub:quick-1")
     worker = workshop.worker(TRUEUP_METRICS_LISTEN=f"127.0.0.1:{port}")
     eventually(lambda: 'trueup_worked_off_total{ended="done",scope="sub"} 1.0' in told(port))
+    assert 'trueup_worker_restarts_total{reason="killed"} 0.0' in told(port)
     (child,) = psutil.Process(worker.pid).children()
     os.kill(child.pid, signal.SIGKILL)
     eventually(lambda: 'trueup_worker_restarts_total{reason="killed"} 1.0' in told(port))
