@@ -1,21 +1,24 @@
-"""How things stand, read from the database when somebody asks for metrics: the relay tells it.
+"""How things stand, read from both servers when somebody asks for metrics: the relay tells it.
 
-Gauges that a process keeps would freeze when it can no longer look; these are gone then, and
-`trueup_database_up` says why.
+Gauges that a process keeps would freeze when it can no longer look; these are gone then, and of the
+database `trueup_database_up` says why.
 """
 
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconcile.database import build_engine
 from reconcile.settings import Settings
 from reconcile.store import gauges
 from reconcile.store.gauges import Gauges
+from worker.budget import SharedBudget
 
 # Whoever asks more often than this gets the last answer.
 FRESH_S = 5.0
@@ -27,6 +30,7 @@ class StandingCollector(Collector):
     def __init__(self, settings: Settings) -> None:
         self._lease_s = settings.hint_lease_s
         self._engine = build_engine(settings.database_url, pool_size=1)
+        self._budget = SharedBudget(settings)
         self._lock = threading.Lock()
         self._last: tuple[float, Gauges | None] | None = None
 
@@ -35,7 +39,7 @@ class StandingCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every gauge; only `trueup_database_up` when the database does not answer."""
+        """Yield every gauge that can be read now, and whether the database answers."""
         found = self._look()
         yield GaugeMetricFamily(
             "trueup_database_up",
@@ -44,6 +48,12 @@ class StandingCollector(Collector):
         )
         if found is not None:
             yield from _told(found)
+        with suppress(RedisError):
+            yield GaugeMetricFamily(
+                "trueup_stripe_budget_left",
+                "Calls of Stripe left in the present second, of all processes together.",
+                value=self._budget.left(),
+            )
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -23,6 +23,7 @@ from tests.support.inbox import an_event
 from tests.support.services import environment
 from tests.support.shop import Shop
 from tests.support.workshop import Workshop, eventually
+from worker.budget import SharedBudget
 from worker.standing import StandingCollector
 
 
@@ -141,6 +142,17 @@ def test_what_the_last_audit_found_is_told_from_the_second_on(
         assert (missing, known) == ((1, number) if number else (None, None))
 
 
+def test_what_is_left_of_the_budget_is_told_by_who_made_no_call(
+    settings: Settings, standing: Callable[[], Told]
+) -> None:
+    """Kept by a process it would be 0 before its first call, and an old one after its last."""
+    left = ("trueup_stripe_budget_left",)
+    assert standing()[left] == settings.stripe_requests_per_s
+    budget = SharedBudget(settings)
+    budget.slow_down(60)
+    assert standing()[left] == 0
+
+
 def test_how_things_stand_is_read_from_the_database(
     standing: Callable[[], Told], engine: Engine
 ) -> None:
@@ -169,10 +181,14 @@ def test_how_things_stand_is_read_from_the_database(
     assert told["trueup_adjustments_in_flight",] == 0
 
 
-def test_a_database_that_is_away_leaves_no_old_numbers(
+def test_servers_that_are_away_leave_no_old_numbers(
     make_settings: Callable[..., Settings],
 ) -> None:
-    away = StandingCollector(make_settings(database_url="postgresql://x@127.0.0.1:1/x"))
+    nowhere = {
+        "database_url": "postgresql://x@127.0.0.1:1/x",
+        "redis_url": "redis://127.0.0.1:1/0",
+    }
+    away = StandingCollector(make_settings(**nowhere))
     (only,) = away.collect()
     away.close()
     assert [(s.name, s.value) for s in only.samples] == [("trueup_database_up", 0)]
