@@ -25,14 +25,16 @@ from reconcile.errors import HostAway, HostGone, Permanent
 from reconcile.outward.told import Told
 from reconcile.services import Services
 from reconcile.store import notices
-from reconcile.store.notices import Notice, Try
+from reconcile.store.notices import Hold, Notice, Try
 
-# After no answer, or one that asks for time, no other notice is sent for so long.
+# After no answer, or one that asks for time, no other notice is sent for so long: at first, and at
+# most when one try after another fails. It grows with the time that the host is away.
 BREATH = timedelta(seconds=30)
+LONGEST_BREATH = timedelta(minutes=15)
 # A host may ask for more time than our own delays give it, but not to be forgotten.
 LONGEST_WAIT = timedelta(days=1)
 # How soon to look again while the slots are taken: spread, so that those who wait do not crowd.
-SLOT_WAIT_S = (1.0, 3.0)
+SLOT_WAIT_S = 3.0
 
 _GONE = 410
 _ASKS_FOR_TIME = (429, 503)
@@ -66,15 +68,19 @@ def deliver(services: Services, notice_id: str) -> Told:
         return Told(line="TRUEUP_HOST_WEBHOOK_URL is not set: nobody to tell", ignored=True)
     with services.sessions() as session:
         notice = notices.by_id(session, notice_id)
-        held_until = notices.held_until(session, notice_id)
+        hold = notices.hold(session)
     if notice is None:
         raise NoSuchNotice(notice_id)
     now = services.clock()
-    if held_until is not None and held_until > now:
-        return Told(line="the host did not answer a moment ago", again_at=_spread(held_until))
+    if hold is not None and hold.notice_id != notice_id and hold.until > now:
+        # Spread over as long again: a crowd at the end would be a wait of its own, for seats too.
+        widest_s = min(hold.length, LONGEST_BREATH).total_seconds()
+        again_at = _spread(hold.until, widest_s)
+        return Told(line="the host did not answer a moment ago", again_at=again_at)
     with _slot(services) as mine:
         if not mine:
-            return Told(line="other notices are on their way", again_at=_spread(now))
+            again_at = _spread(now, SLOT_WAIT_S)
+            return Told(line="other notices are on their way", again_at=again_at)
         answer = post(services, notice, at=now)
     if answer.taken:
         crash_point(CrashPoint.AFTER_DELIVERY)
@@ -154,17 +160,17 @@ def _slot(services: Services) -> Iterator[bool]:
 
 def _write_down(services: Services, notice: Notice, answer: Answer) -> None:
     now = services.clock()
-    holds_until = None
-    if answer.status is None or answer.status in _ASKS_FOR_TIME:
-        holds_until = now + max(BREATH, timedelta(seconds=answer.retry_after_s or 0))
-    tried = Try(
-        at=now,
-        delivered=answer.taken,
-        status=answer.status,
-        trouble=None if answer.taken else answer.trouble,
-        holds_until=holds_until,
-    )
+    asks_for_time = answer.status is None or answer.status in _ASKS_FOR_TIME
     with services.sessions.begin() as session:
+        asked_for = timedelta(seconds=answer.retry_after_s or 0)
+        breath = max(_breath(notices.hold(session), now), asked_for)
+        tried = Try(
+            at=now,
+            delivered=answer.taken,
+            status=answer.status,
+            trouble=None if answer.taken else answer.trouble,
+            holds_until=now + breath if asks_for_time else None,
+        )
         notices.write_try(session, notice.id, tried)
     result = "delivered" if answer.taken else "no_answer" if answer.status is None else "refused"
     metrics.NOTICES.labels(result=result).inc()
@@ -173,8 +179,16 @@ def _write_down(services: Services, notice: Notice, answer: Answer) -> None:
     )
 
 
-def _spread(from_: datetime) -> datetime:
-    return from_ + timedelta(seconds=Random().uniform(*SLOT_WAIT_S))  # noqa: S311 - it only spreads
+def _breath(last: Hold | None, now: datetime) -> timedelta:
+    if last is None:
+        return BREATH
+    # A try within the last one's wait, by the same notice or beside it, tells of no longer outage.
+    outlasted = now >= last.until
+    return min(last.length * 2 if outlasted else last.length, LONGEST_BREATH)
+
+
+def _spread(from_: datetime, widest_s: float) -> datetime:
+    return from_ + timedelta(seconds=Random().uniform(1.0, widest_s))  # noqa: S311 - it only spreads
 
 
 def _seconds(retry_after: str) -> float | None:

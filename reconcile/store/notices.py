@@ -6,7 +6,7 @@ Like everything else in the inbox, a delivery is retried, becomes a dead letter,
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, func, select, tuple_, update
@@ -118,15 +118,27 @@ def write_try(session: Session, notice_id: str, tried: Try) -> None:
     session.execute(update(notices).where(notices.c.id == notice_id).values(values))
 
 
-def held_until(session: Session, notice_id: str) -> datetime | None:
-    """Return until when the last try, of another notice, asks the others to wait; None: go on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What a failed try asks of the others: to wait until then, `length` from the try on."""
+
+    notice_id: str
+    until: datetime
+    length: timedelta
+
+
+def hold(session: Session) -> Hold | None:
+    """Return what the last try asks of the others, which may be over; None: nothing."""
     last = session.execute(
-        select(notices.c.id, notices.c.holds_until)
+        select(notices.c.id, notices.c.tried_at, notices.c.holds_until)
         .where(notices.c.tried_at.is_not(None))
         .order_by(notices.c.tried_at.desc())
         .limit(1)
     ).one_or_none()
-    return None if last is None or last.id == notice_id else last.holds_until
+    if last is None or last.holds_until is None:
+        return None
+    length = last.holds_until - last.tried_at
+    return Hold(notice_id=last.id, until=last.holds_until, length=length)
 
 
 def last_try(session: Session) -> Notice | None:

@@ -211,6 +211,61 @@ def test_a_slow_host_is_left_alone_for_a_moment(services: Services, host: Host) 
     assert send(services, other).ended is Ended.DONE
 
 
+def hold_s(services: Services) -> float | None:
+    """For how long the last try holds the others back."""
+    with services.sessions() as session:
+        held = notices.hold(session)
+        return None if held is None else held.length.total_seconds()
+
+
+def test_while_the_host_is_away_the_others_ask_less_and_less(
+    services: Services, host: Host
+) -> None:
+    """Each look is a whole job: 100,000 of them twice a minute leave no time for seats."""
+    passed, holds = 0.0, []
+    for number in range(7):
+        host.answer(503)
+        now = later(services, seconds=int(passed))
+        assert send(now, tell(services, f"org_1/{number}")).ended is Ended.WAITING
+        holds.append(hold_s(services))
+        passed += (holds[-1] or 0) + 5
+    assert holds == [30, 60, 120, 240, 480, 900, 900]
+    # The first success frees whoever asks, and the next time away begins with half a minute.
+    now = later(services, seconds=int(passed))
+    for number in (7, 8):
+        assert send(now, tell(services, f"org_1/{number}")).ended is Ended.DONE
+    assert hold_s(services) is None
+    host.answer(503)
+    send(now, tell(services, "org_1/9"))
+    assert hold_s(services) == 30
+
+
+def test_those_that_wait_come_back_one_after_another(services: Services, host: Host) -> None:
+    """All of them at the end of the wait would be a queue of its own."""
+    host.answer(503)
+    send(services, tell(services))
+    with services.sessions() as session:
+        held = notices.hold(session)
+    assert held is not None
+    waits = []
+    for number in range(2, 22):
+        again_at = send(services, tell(services, f"org_1/{number}")).again_at
+        assert again_at is not None
+        waits.append(again_at - held.until)
+    assert timedelta() < min(waits) < max(waits) < held.length + timedelta(seconds=5)
+    assert max(waits) - min(waits) > timedelta(seconds=5)
+
+
+def test_tries_within_one_wait_do_not_make_it_longer(services: Services, host: Host) -> None:
+    """One notice's own tries, seconds apart, say nothing of how long the host is away."""
+    notice_id = tell(services)
+    for seconds in (0, 3, 8, 20):
+        host.answer(503)
+        make_due(services)
+        assert send(later(services, seconds=seconds), notice_id).ended is Ended.WAITING
+    assert hold_s(services) == 30
+
+
 def test_nobody_listening_is_no_answer(services: Services) -> None:
     nobody = with_settings(services, host_webhook_url="http://127.0.0.1:1/")
     report = send(nobody, tell(services))

@@ -23,3 +23,5 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert delivery.LONGEST_WAIT.days == 1
     assert "half a minute" in page
     assert delivery.BREATH.seconds == 30
+    assert "up to a quarter of an hour" in page
+    assert delivery.LONGEST_BREATH.seconds == 15 * 60
