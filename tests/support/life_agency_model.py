@@ -52,19 +52,28 @@ class Bill:
         self.owed += sum(each * seats[pool] for pool, each in self.prices[self.interval].items())
 
     def change(
-        self, before: dict[str, int], after: dict[str, int], at: int, interval: str | None
+        self,
+        before: dict[str, int],
+        after: dict[str, int],
+        at: int,
+        switched: tuple[str, tuple[int, int]] | None,
     ) -> None:
-        """What is left of the period is credited and billed anew; another interval begins at once.
+        """What is left of the period is credited, and what is left of it by then billed anew.
 
-        Stripe credits what it has debited: seats that were free bring nothing when they go.
+        It is another one where the interval was `switched`: that and its period. Stripe credits
+        what it has debited: seats that were free bring nothing when they go.
         """
-        start, end = self.period
-        rest = Fraction(end - at, end - start)
+        interval, period = switched or (self.interval, self.period)
         for pool in self._debited:
-            if not interval and before[pool] == after[pool]:
+            if not switched and before[pool] == after[pool]:
                 continue
-            self.owed -= self.prices[self.interval][pool] * self._debited[pool] * rest
-            anew = self.prices[interval or self.interval][pool] * after[pool]
-            self.owed += anew if interval else anew * rest
+            old, anew = self.prices[self.interval][pool], self.prices[interval][pool]
+            self.owed -= old * self._debited[pool] * _rest(self.period, at)
+            self.owed += anew * after[pool] * _rest(period, at)
             self._debited[pool] = after[pool]
-        self.interval = interval or self.interval
+        self.interval, self.period = interval, period
+
+
+def _rest(period: tuple[int, int], at: int) -> Fraction:
+    start, end = period
+    return Fraction(end - at, end - start)

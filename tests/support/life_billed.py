@@ -47,9 +47,8 @@ class Billed(Life):
     ) -> None:
         """From now on it is so many."""
         if not free:
-            self.bill.change(self.seats, seats, self.now, interval)
-        if interval:
-            self.bill.period = self.period_there()
+            switched = (interval, self.period_there()) if interval else None
+            self.bill.change(self.seats, seats, self.now, switched)
         self.seats = dict(seats)
 
     def charged(self, now: object) -> None:

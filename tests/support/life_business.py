@@ -34,7 +34,7 @@ class Business(OnePool):
         self.waits: tuple[int, int] | None = None
         self.ends: int | None = None
         self.peaks: dict[int, tuple[int, int]] = {}
-        self.open_with("workspace_business", 7, 4, PRICE_MINOR)
+        self.open_with("workspace_business", 7, 4, month=PRICE_MINOR)
         self.record(7, "monthly", True, None)
         self.change(5)
         self.members_do([(True, NAMES[4]), (True, NAMES[5])])

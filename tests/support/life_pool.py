@@ -25,10 +25,14 @@ class OnePool(Billed):
     POOL: ClassVar[str]
     members: dict[str, str]
 
-    def open_with(self, plan: str, bought: int, active: int, price_minor: int) -> None:
-        """The customer has bought seats; some members are in, the others were invited."""
+    def open_with(self, plan: str, bought: int, active: int, **prices_minor: int) -> None:
+        """The customer has bought seats; some members are in, the others were invited.
+
+        `prices_minor`: what a seat costs, by interval.
+        """
         self.begin(plan)
-        self.buy(plan, {self.POOL: bought}, {"month": {self.POOL: price_minor}})
+        prices = {interval: {self.POOL: price} for interval, price in prices_minor.items()}
+        self.buy(plan, {self.POOL: bought}, prices)
         self.members = {}
         for number, name in enumerate(NAMES):
             status = "active" if number < active else "invited"

@@ -2,12 +2,12 @@
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize
+from hypothesis.stateful import initialize, rule
 
 from tests.support.life import LUCK
 from tests.support.life_pool import NAMES, OnePool
 
-PRICE_MINOR = 1500
+PRICES_MINOR = {"month": 1500, "year": 16200}
 
 
 class Team(OnePool):
@@ -22,10 +22,14 @@ class Team(OnePool):
         """Three are in; some seats may be too many from the first day on."""
         hypothesis.assume(luck)
         self.leaves = None
-        self.open_with("team", bought, 3, PRICE_MINOR)
+        self.open_with("team", bought, 3, **PRICES_MINOR)
         for name, there in ((NAMES[1], True), (NAMES[2], False)):
             self.members_do([(False, name)])
             self.wait(31, there=there, how="in order")
+        self.members_do([(True, NAMES[1]), (True, NAMES[2])])
+        for name in NAMES[1:3]:
+            self.members_do([(False, name)])
+            self.switch_interval()
         self.members_do([(True, NAMES[1]), (True, NAMES[2])])
 
     def takes(self) -> bool | None:
@@ -37,6 +41,23 @@ class Team(OnePool):
         if self.active() > self.has:
             self.charged(now=True)
             self.set_to(self.active())
+
+    @rule()
+    def switch_interval(self) -> None:
+        """B10: the old period is credited whole, the other one is billed for who is active."""
+        (other,) = PRICES_MINOR.keys() - {self.bill.interval}
+        shown = self.asked("/interval-switches/preview", interval=other)
+        if self.past_due() or self.active() > self.has:
+            assert shown.status == 409, shown.text
+            return
+        switched = self.asked("/interval-switches", preview_id=shown.ok(201)["id"])
+        if self.declines and shown["due_now_minor"]:
+            switched.problem(402, "payment_declined")
+            return
+        assert switched.ok(201)["total_minor"] == shown["total_minor"]
+        self.charged(now=True)
+        self.count_on({self.POOL: self.active()}, interval=other)
+        self.hear("in order")
 
     def looked_at(self) -> None:
         """`leaves`: how many seats were to be there at the end of a period, as last looked at."""
