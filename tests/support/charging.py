@@ -52,10 +52,12 @@ def sent_by_an_earlier_release(shop: Shop, sub: str) -> None:
     """The pending adjustment, sent under its own key with other parameters than today's."""
     (pending,) = shop.adjustments(sub)
     (raised,) = pending.changes
+    assert pending.proration_date is not None
     form = {
         "items[0][id]": raised.item_id,
         "items[0][quantity]": raised.to_quantity,
         "proration_behavior": "always_invoice",
+        "proration_date": int(pending.proration_date.timestamp()),
         "metadata[trueup_adjustment]": pending.id,
     }
     headers = {"Idempotency-Key": pending.idempotency_key}
