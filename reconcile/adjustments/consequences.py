@@ -5,7 +5,6 @@ Whoever sees the new seats sees who is on them, what the contract says by now, a
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
@@ -38,13 +37,11 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
             because=done.reason,
         )
         # Of two approved changes the later one counts, also where only the first one waits.
-        planned = [each.id for each in renewals.approved(session, done.subscription_id)]
-        earlier = takewhile(lambda request_id: request_id != done.trigger, planned)
         renewals.leave_out(
             session,
             done.subscription_id,
             after.keys(),
-            of=tuple(earlier),
+            through=done.trigger,
             outcome="a later change was made",
         )
     if done.kind == "interval":

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from reconcile.actor import Actor
 from reconcile.adjustments import adjusting
 from reconcile.adjustments.case import IN_PROGRESS, NO_ORGANIZATION, only_subscription
-from reconcile.adjustments.renewals import Due, waiting
+from reconcile.adjustments.renewals import Due
 from reconcile.database import exclusive, exclusive_within
 from reconcile.errors import StripeRejected
 from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
@@ -179,7 +179,7 @@ def standing(session: Session, organization_id: str) -> Standing:
 
 def _waits(session: Session, subscription_id: str) -> Approved | None:
     """Return what waits as one: of two that name a seat type the later one counts."""
-    found = waiting(session, subscription_id)
+    found = renewals.approved(session, subscription_id)
     if not found:
         return None
     quantities = {name: count for each in found for name, count in each.quantities.items()}
@@ -249,8 +249,7 @@ def put_in_force(services: Services, subscription_id: str, due: Due) -> str:
             session, held.organization_id, due.actor, due.found, adjustment_id=None, because=told
         )
         subscriptions.write_quantities(session, subscription_id, due.found)
-        assert due.trigger is not None
-        renewals.leave_out(session, subscription_id, due.found, of=(due.trigger,), outcome=told)
+        renewals.leave_out(session, subscription_id, due.found, through=due.trigger, outcome=told)
         audit.record(
             session,
             due.actor,

@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session
 from reconcile.actor import TRUEUP, Actor
 from reconcile.adjustments.preparing import now_of
 from reconcile.errors import StripeGone
-from reconcile.policy.values import Change, Proration, SeatPolicy
+from reconcile.policy.values import Change, PlanRules, Proration, SeatPolicy
 from reconcile.services import Services
-from reconcile.store import adjustments, roster, subscriptions
 from reconcile.store import renewals as store
+from reconcile.store import roster, subscriptions
 from reconcile.store.renewals import Approved
 from reconcile.store.subscriptions import Seat
 from reconcile.stripe_shapes import StripeSubscription
@@ -129,7 +129,8 @@ def lowering_waits(services: Services, subscription: StripeSubscription) -> bool
         return False
     with services.sessions() as session:
         planned = store.planned_until(session, subscription.id, end)
-        if not planned or not _is(session, services, subscription.id, SeatPolicy.FOLLOW):
+        rules = _rules(session, services, subscription.id) if planned else None
+        if rules is None or rules.policy != SeatPolicy.FOLLOW:
             return False
         missed = store.planned_until(session, subscription.id, start)
         seats = subscriptions.seats_of(session, subscription.id)
@@ -141,13 +142,11 @@ def lowering_waits(services: Services, subscription: StripeSubscription) -> bool
     )
 
 
-def _is(session: Session, services: Services, subscription_id: str, policy: SeatPolicy) -> bool:
-    """Return whether the plan still has this policy: it may be another one by now."""
+def _rules(session: Session, services: Services, subscription_id: str) -> PlanRules | None:
+    """Return the rules of the plan, which may be another one by now."""
     held = subscriptions.held(session, subscription_id)
     organization = roster.organization(session, held.organization_id) if held else None
-    if organization is None:
-        return False
-    return services.catalog.plan(organization.plan).rules.policy == policy
+    return services.catalog.plan(organization.plan).rules if organization else None
 
 
 def approve(  # noqa: PLR0913 - one row, all by name
@@ -197,29 +196,18 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     if start is None or end is None:
         return None
     with services.sessions() as session:
-        planned = waiting(session, subscription.id)
-        if not planned or not _is(session, services, subscription.id, SeatPolicy.CONTRACT):
+        planned = store.approved(session, subscription.id)
+        rules = _rules(session, services, subscription.id) if planned else None
+        if rules is None or rules.policy != SeatPolicy.CONTRACT:
             return None
         bought = subscriptions.seats_of(session, subscription.id)
         active = _active(session, services, subscription.id, bought)
     in_its_hour = now_of(services, subscription) >= end - LAST_HOUR
     here = [each for each in planned if each.period_end > start and in_its_hour]
     missed = [each for each in planned if each.period_end <= start]
-    dues = [_due(each, subscription, bought, active, None) for each in here]
-    dues += [_due(each, subscription, bought, active, start) for each in missed]
+    dues = [_due(each, rules, subscription, bought, active, None) for each in here]
+    dues += [_due(each, rules, subscription, bought, active, start) for each in missed]
     return next((due for due in dues if due.change or due.found), None)
-
-
-def waiting(session: Session, subscription_id: str) -> tuple[Approved, ...]:
-    """Return the approved changes that wait, the first approved first.
-
-    Not what was applied by somebody who died before the request was finished, or a moment ago.
-    """
-    return tuple(
-        each
-        for each in store.approved(session, subscription_id)
-        if not adjustments.was_applied(session, subscription_id, trigger=each.id)
-    )
 
 
 def _active(
@@ -232,15 +220,20 @@ def _active(
     return {**counts, **{name: seat.active_seen or 0 for name, seat in bought.items()}}
 
 
-def _due(
+def _due(  # noqa: PLR0913, PLR0917 - what one approved change is held against
     planned: Approved,
+    rules: PlanRules,
     subscription: StripeSubscription,
     bought: Mapping[str, Seat],
     active: Mapping[str, int],
     missed_since: datetime | None,
 ) -> Due:
-    # Never below who is active by now, whatever was approved then.
-    wanted = {name: max(count, active.get(name, 0)) for name, count in planned.quantities.items()}
+    # Never below who is active by now, whatever was approved then; and the plan may be another one.
+    wanted = {
+        name: max(count, active.get(name, 0))
+        for name, count in planned.quantities.items()
+        if name in rules.seat_types
+    }
     agreed = {name: seat.quantity for name, seat in bought.items()}
     there = {name: seat.stripe_quantity or 0 for name, seat in bought.items()}
     quantities = {name: count for name, count in wanted.items() if count != there.get(name, 0)}

@@ -193,16 +193,6 @@ def of_subscription(session: Session, subscription_id: str) -> tuple[Adjustment,
     return _all(session, adjustments.c.subscription_id == subscription_id)
 
 
-def was_applied(session: Session, subscription_id: str, *, trigger: str) -> bool:
-    """Return whether an adjustment that came from this trigger was applied."""
-    theirs = (
-        adjustments.c.subscription_id == subscription_id,
-        adjustments.c.trigger == trigger,
-        adjustments.c.state == "applied",
-    )
-    return bool(_all(session, *theirs))
-
-
 def _first(session: Session, *where: Any) -> Adjustment | None:
     row = session.execute(select(adjustments).where(*where)).mappings().one_or_none()
     return None if row is None else _adjustment(row)

@@ -76,7 +76,7 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
 
 
 def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
-    """Return the approved changes that wait, the first approved first."""
+    """Return the approved changes that wait and are not made, the first approved first."""
     found = []
     for row in _waiting(session, subscription_id, APPROVED):
         payload = orjson.loads(row.payload)
@@ -96,7 +96,8 @@ def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
 def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
     """Take back all of the kind that waits; who forces a rerun finds nothing to apply."""
     for row in _waiting(session, subscription_id, kind):
-        _leave(session, row, {}, outcome)
+        if orjson.loads(row.payload)["quantities"]:
+            _leave(session, row, {}, outcome)
 
 
 def leave_out(
@@ -104,23 +105,31 @@ def leave_out(
     subscription_id: str,
     seat_types: Collection[str],
     *,
-    of: Collection[str],
+    through: str | None,
     outcome: str,
 ) -> None:
-    """Take these seat types out of the approved changes `of` these ids; `outcome` says why."""
+    """Take these seat types out of what was approved, up to the request `through`: it is made.
+
+    That one stays for whoever works it off, with what is left of it. Where it is none of those that
+    wait, all of them were approved before. `outcome` says what ended the others.
+    """
     for row in _waiting(session, subscription_id, APPROVED):
-        if row.id in of:
-            planned = orjson.loads(row.payload)["quantities"]
-            left = {name: count for name, count in planned.items() if name not in seat_types}
-            _leave(session, row, left, outcome)
+        planned = orjson.loads(row.payload)["quantities"]
+        left = {name: count for name, count in planned.items() if name not in seat_types}
+        if row.id == through:
+            _leave(session, row, left)
+            return
+        _leave(session, row, left, outcome)
 
 
-def _leave(session: Session, row: Any, quantities: Mapping[str, int], outcome: str) -> None:
-    """Leave so much of an approved change; it is done where that is nothing."""
+def _leave(
+    session: Session, row: Any, quantities: Mapping[str, int], outcome: str | None = None
+) -> None:
+    """Leave so much of what is planned; it is done with this outcome where that is nothing."""
     values: dict[str, Any] = {
         "payload": orjson.dumps(orjson.loads(row.payload) | {"quantities": quantities})
     }
-    if not quantities:
+    if outcome is not None and not quantities:
         values |= {
             "state": "done",
             "outcome": outcome,

@@ -204,6 +204,26 @@ def test_what_is_in_force_leaves_what_was_approved_after_it(monthly: Shop, clock
     assert shop.quantities(sub) == {"pro": 9}
 
 
+def test_what_is_in_force_overtakes_what_was_approved_before_it(monthly: Shop, clock: str) -> None:
+    """Made good later, the older one would take paid seats away."""
+    shop, sub = monthly, begun(monthly, clock)
+    agree(shop, pro=6)
+    approve(shop, pro=7)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    shop.settle(sub)
+    approve(shop, pro=8)
+    shop.edit(sub, "pro", 8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    shop.sandbox.control("/declines", {"customer": customer, "code": None})
+    shop.settle(sub, retry_declined=True)
+    assert shop.quantities(sub) == {"pro": 8}
+    assert agreed(shop) == [{"pro": 6}, {"pro": 8}]
+    assert shop.findings(sub) == set()
+
+
 @pytest.fixture
 def two_kinds(shop: Shop) -> Shop:
     """Monthly contracts over Base and Voice seats."""
@@ -263,10 +283,14 @@ def test_one_that_was_declined_is_not_forgotten_over_the_next_one(
     assert in_its_hour(shop, sub).ended == Ended.POSTPONED
     assert shop.quantities(sub) == {"base": 5, "voice": 4}
     assert waits(shop)
+    # In the same hour still, and the request of the one before is not worked off.
+    approve(shop, voice=5)
+    assert in_its_hour(shop, sub).ended == Ended.POSTPONED
+    assert shop.quantities(sub) == {"base": 5, "voice": 5}
     shop.sandbox.control("/declines", {"customer": customer, "code": None})
     shop.settle(sub, retry_declined=True)
-    assert shop.quantities(sub) == {"base": 7, "voice": 4}
-    assert agreed(shop)[-1] == {"base": 7, "voice": 4}
+    assert shop.quantities(sub) == {"base": 7, "voice": 5}
+    assert agreed(shop)[-1] == {"base": 7, "voice": 5}
     assert in_its_hour(shop, sub).ended == Ended.DONE
     assert shop.findings(sub) == set()
 
@@ -280,6 +304,21 @@ def test_nothing_is_changed_for_a_plan_that_has_no_contract_any_more(
     left = shop.with_plan("workspace_business", policy=SeatPolicy.PURCHASED)
     assert in_its_hour(left, sub).ended == Ended.DONE, "and not again every hour"
     assert shop.quantities(sub) == {"pro": 6}
+
+
+def test_seats_of_a_kind_that_the_plan_lacks_by_now_are_not_added(
+    two_kinds: Shop, clock: str
+) -> None:
+    """There is no price for them: each look would fail, and nothing else be done."""
+    shop = two_kinds
+    sub = shop.subscribe(shop.organization(base=3, test_clock=clock), {"base": 5})
+    shop.settle(sub)
+    approve(shop, voice=3)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    rules = shop.services.catalog.plan("agency").rules
+    left = {"base": rules.seat_types["base"]}
+    assert in_its_hour(shop.with_plan("agency", seat_types=left), sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"base": 5}
 
 
 def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
