@@ -108,12 +108,15 @@ def reconcile_organization(facts: OrganizationFacts) -> Verdict:
     if not problem:
         judged |= {FindingKind.COUNTS_SUDDENLY_ZERO}
     if not problem and not zero:
-        judged |= {FindingKind.OVER_HARD_CAP}
+        # Of any plan: what was found of the one before is over with it.
+        judged |= {
+            FindingKind.OVER_HARD_CAP,
+            FindingKind.ACTIVE_OVER_QUANTITY,
+            FindingKind.MEMBER_WITHOUT_SEAT,
+        }
         if facts.rules.policy == SeatPolicy.INCLUDED:
-            judged |= {FindingKind.ACTIVE_OVER_QUANTITY}
             found += observing.observe_included(facts)
         if facts.rules.policy == SeatPolicy.OWN_SEAT:
-            judged |= {FindingKind.MEMBER_WITHOUT_SEAT}
             found += observing.observe_own_seats(facts)
 
     decision: Keep | Review

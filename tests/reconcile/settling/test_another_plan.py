@@ -20,6 +20,7 @@ from reconcile.members.overview import Overview, overview
 from reconcile.members.room import pool_subscription
 from reconcile.nights import checks
 from reconcile.policy.seat_change import Wanted
+from reconcile.settling.organizations import settle_organization
 from reconcile.store import roster
 from reconcile.store.contracts import Contract
 from reconcile.tables import organizations
@@ -190,3 +191,13 @@ def test_a_fee_in_the_place_of_seats_is_no_seats(shop: Shop) -> None:
     shop.sandbox.post(f"/v1/subscriptions/{sub}", form | {"items[0][quantity]": 1})
     shop.settle(sub)
     assert shop.findings(sub) == set()
+
+
+def test_a_member_without_a_seat_of_their_own_needs_none_in_the_next_plan(shop: Shop) -> None:
+    """Nobody would ever close it: it is of no subscription, and no run looked for it any more."""
+    shop.organization(plan="workspace_pro", pro=2)
+    settle_organization(shop.services, "org_1", trigger="test")
+    assert shop.findings(None) == {"member_without_seat"}
+    goes_to(shop, "workspace_business")
+    settle_organization(shop.services, "org_1", trigger="test")
+    assert "member_without_seat" not in shop.findings(None)
