@@ -66,7 +66,7 @@ class Due:
 
 
 # A row whose lease ran out: hinted and taken by nobody, or taken by a worker that never said how it
-# ended. New rows, redelivered ones, requests dated ahead, retries and what was put off are not.
+# ended. New rows, requests dated ahead, retries and what was put off are not.
 _LEASE_RAN_OUT = events.c.error_class.is_(None) & (
     events.c.wanted_at.is_not(None)
     | (events.c.started_at.is_not(None) & events.c.reason.is_(None) & (events.c.attempts > 0))
@@ -226,9 +226,7 @@ def postpone(
     held_by: int | None = None,
 ) -> None:
     """Leave it pending until then, or until the pause that holds it ends; no try is counted."""
-    # What waits and looks again, and again, has one line to tell of each reason.
-    said = events.c.tries.contains([{"ended": "postponed", "line": reason}])
-    told = case((said, events.c.tries), else_=_tries_and("postponed", reason, None))
+    told = _said_once("postponed", reason, None)
     _record(
         session,
         batch,
@@ -250,6 +248,8 @@ def retry(
     """Leave it pending, due again after `delay`, with what went wrong."""
     attempts = events.c.attempts if counted else _uncounted()
     told = _told(str(error.error_class), error)
+    if not counted:
+        told["tries"] = _said_once(str(error.error_class), error.line, error.fingerprint)
     _record(session, batch, attempts=attempts, **dated(func.now() + delay), **told)
 
 
@@ -308,6 +308,12 @@ def _tries_and(ended: str, line: str, fingerprint: str | None) -> ColumnElement[
         else_=events.c.tries,
     )
     return kept.op("||")(func.jsonb_build_array(entry, type_=JSONB))
+
+
+def _said_once(ended: str, line: str, fingerprint: str | None) -> ColumnElement[Any]:
+    """Return the row's tries: what looks again, and again, has one line to tell of each reason."""
+    said = events.c.tries.contains([{"ended": ended, "line": line}])
+    return case((said, events.c.tries), else_=_tries_and(ended, line, fingerprint))
 
 
 def _uncounted() -> ColumnElement[int]:

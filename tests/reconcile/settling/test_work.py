@@ -208,17 +208,27 @@ def test_what_waited_for_others_is_not_given_up_at_the_next_thing_that_passes(
     assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.DEAD
 
 
-def test_what_waited_and_was_held_back_many_times_has_still_waited(services: Services) -> None:
-    """A notice's host is away, and other notices are on their way, in turns."""
+@pytest.mark.parametrize(
+    ("ending", "ended"),
+    [
+        (lambda turn: Settled(line=f"held {turn}", again_at=datetime.now(UTC)), Ended.POSTPONED),
+        (lambda turn: RateLimited(f"429 of {turn}"), Ended.RATE_LIMITED),
+    ],
+)
+def test_what_waited_has_still_waited_after_many_tries_that_do_not_count(
+    services: Services, ending: Callable[[int], Settled | RateLimited], ended: Ended
+) -> None:
+    """A notice's host is away, and other notices are on their way, in turns; or Stripe is busy."""
     most = services.settings.retry_max_attempts
     event_id = put(services)
     work_off(services, KEY, Settling(WaitingForRow("the host")))
     for turn in range(TRIES_KEPT + 2):
         with services.sessions.begin() as session:
             change_event(session, event_id, due_at=datetime.now(UTC), attempts=most + 1)
-        held = Settled(line=f"held {turn % 2}", again_at=datetime.now(UTC))
-        assert work_off(services, KEY, Settling(held)).ended is Ended.POSTPONED
-    assert [each["line"] for each in row(services, event_id).tries[1:]] == ["held 0", "held 1"]
+        assert work_off(services, KEY, Settling(ending(turn % 2))).ended is ended
+    assert len(row(services, event_id).tries) == 3
+    with services.sessions.begin() as session:
+        change_event(session, event_id, due_at=datetime.now(UTC))
     assert work_off(services, KEY, Settling(StripeUnavailable())).ended is Ended.RETRY
 
 
