@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         default=1_048_576, gt=0, description="A larger body is answered 413 and not read."
     )
     ready_max_event_age_s: int = Field(
-        default=600, gt=0, description="`/readyz` fails when an unfinished event is older."
+        default=600, gt=0, description="`/readyz` fails when an event has been due for longer."
     )
 
     # --- catalog and roster

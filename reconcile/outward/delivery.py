@@ -163,7 +163,7 @@ def _write_down(services: Services, notice: Notice, answer: Answer) -> None:
     asks_for_time = answer.status is None or answer.status in _ASKS_FOR_TIME
     with services.sessions.begin() as session:
         asked_for = timedelta(seconds=answer.retry_after_s or 0)
-        breath = max(_breath(notices.hold(session), now), asked_for)
+        breath = max(_breath(notices.hold(session), notice.id, now), asked_for)
         tried = Try(
             at=now,
             delivered=answer.taken,
@@ -179,11 +179,12 @@ def _write_down(services: Services, notice: Notice, answer: Answer) -> None:
     )
 
 
-def _breath(last: Hold | None, now: datetime) -> timedelta:
+def _breath(last: Hold | None, notice_id: str, now: datetime) -> timedelta:
     if last is None:
         return BREATH
-    # A try within the last one's wait, by the same notice or beside it, tells of no longer outage.
-    outlasted = now >= last.until
+    # A try within the last one's wait tells of no longer outage; nor do those of one notice alone,
+    # which may be all that the host cannot take.
+    outlasted = now >= last.until and last.notice_id != notice_id
     return min(last.length * 2 if outlasted else last.length, LONGEST_BREATH)
 
 
