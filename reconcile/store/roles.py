@@ -30,8 +30,8 @@ _SEEN_BY_THE_RECEIVER = (
 )
 
 _APPEND_ONLY = frozenset({"audit_trail"})
-# A nightly run empties these.
-_TRUNCATED = frozenset({"nightly_seen", "nightly_counts", "nightly_differs"})
+# A nightly run fills and empties these.
+_ANALYZED = frozenset({"nightly_seen", "nightly_counts", "nightly_differs"})
 _NOT_REPORTED = frozenset({"api_tokens", "idempotency_keys"})
 _COLUMNS_NOT_REPORTED = {
     "audit_trail": frozenset({"before", "after"}),
@@ -109,8 +109,7 @@ def _statements(session: Session, prefix: str) -> Iterator[str]:
     for table in metadata.sorted_tables:
         rights = ["select", "insert"]
         rights += [] if table.name in _APPEND_ONLY else ["update", "delete"]
-        rights += ["truncate"] if table.name in _TRUNCATED else []
-        rights += ["maintain"] if table.name in _TRUNCATED and maintained else []
+        rights += ["maintain"] if table.name in _ANALYZED and maintained else []
         yield f"grant {', '.join(rights)} on {table.name} to {worker}"
         if table.name not in _NOT_REPORTED:
             yield f"grant select ({_reported(table)}) on {table.name} to {report}"
