@@ -6,14 +6,13 @@ never a reason to write anything. Each adjustment is checked once: the person cl
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from reconcile import tracing
 from reconcile.adjustments import model_check
-from reconcile.catalog import Catalog
 from reconcile.policy.values import FindingKind, Observation, Proration
 from reconcile.services import Services
 from reconcile.store import adjustments as store
@@ -28,9 +27,12 @@ _CLOCKS_DIFFER = timedelta(days=1)
 
 
 def with_preview(
-    intent: Intent, subscription: StripeSubscription, preview: StripeInvoice
+    intent: Intent,
+    subscription: StripeSubscription,
+    preview: StripeInvoice,
+    taken: Collection[str] = (),
 ) -> Intent:
-    """Return the intent with Stripe's preview, reduced to money.
+    """Return the intent with Stripe's preview, reduced to money; `taken` as in `of_change`.
 
     A change that waits for the next invoice is previewed with all of that invoice; only its own
     proration lines are kept, and there is no total to compare. Of a preview longer than what Stripe
@@ -38,7 +40,7 @@ def with_preview(
     """
     charges_now = intent.proration_behavior == Proration.CHARGE_NOW
     whole = charges_now and preview.lines_complete
-    lines = preview.lines if whole else of_change(intent, preview.lines)
+    lines = preview.lines if whole else of_change(intent, preview.lines, taken)
     sums = {
         "subtotal_minor": preview.subtotal_minor,
         "discount_minor": preview.discount_minor,
@@ -78,13 +80,16 @@ def _as_json(line: InvoiceLine) -> dict[str, Any]:
     }
 
 
-def of_change(of: Intent | Adjustment, lines: Iterable[InvoiceLine]) -> tuple[InvoiceLine, ...]:
+def of_change(
+    of: Intent | Adjustment, lines: Iterable[InvoiceLine], taken: Collection[str] = ()
+) -> tuple[InvoiceLine, ...]:
     """Return the lines that this change makes: prorations from its date on, of its quantities.
 
     A whole-item credit for what was, a whole-item debit for what is. The date alone does not tell:
-    somebody may have edited the subscription in the same second.
+    somebody may have edited the subscription in the same second. Nor do the quantities, where we
+    changed it twice in one: `taken` are the ids that are written down for other adjustments.
     """
-    lines = tuple(lines)
+    lines = tuple(line for line in lines if line.id not in taken)
     found = [line for change in of.changes for line in _of_seats(of, change, lines)]
     return tuple(line for line in lines if line in found)
 
@@ -163,10 +168,11 @@ def check(
     (or the pending items) from Stripe where it is not at hand.
     """
     tracing.tell(adjustment=adjustment.id, invoice=adjustment.invoice_id)
-    lines = _lines(services.stripe, adjustment, subscription, invoice)
-    observations = list(
-        _differences(services.stripe, services.catalog, adjustment, subscription, invoice, lines)
-    )
+    with services.sessions() as session:
+        taken = store.lines_beside(session, adjustment)
+    lines = _lines(services.stripe, adjustment, subscription, invoice, taken)
+    own = of_change(adjustment, lines, taken)
+    observations = list(_differences(services, adjustment, subscription, invoice, lines, own))
     seat_types = {
         price: change.seat_type
         for change in adjustment.changes
@@ -200,37 +206,36 @@ def _lines(
     adjustment: Adjustment,
     subscription: StripeSubscription,
     invoice: StripeInvoice | None,
+    taken: Collection[str],
 ) -> tuple[InvoiceLine, ...]:
     if invoice is not None:
         return tuple(replace(line, invoice_id=invoice.id) for line in invoice.lines)
     if adjustment.proration_behavior == Proration.NEXT_INVOICE:
-        waiting = of_change(adjustment, api.pending_items(subscription.customer_id))
-        return waiting or _billed_meanwhile(api, adjustment)
+        waiting = of_change(adjustment, api.pending_items(subscription.customer_id), taken)
+        return waiting or of_change(adjustment, _billed_since(api, adjustment), taken)
     return ()
 
 
-def _billed_meanwhile(api: StripeApi, adjustment: Adjustment) -> tuple[InvoiceLine, ...]:
-    """Return lines that waited for the next invoice, and that came before we looked."""
+def _billed_since(api: StripeApi, adjustment: Adjustment) -> tuple[InvoiceLine, ...]:
+    """Return what was billed since: the next invoice may have come before we looked."""
     assert adjustment.proration_date is not None
     since = adjustment.proration_date - _CLOCKS_DIFFER
     invoices = api.invoices_of(adjustment.subscription_id, since=since)
-    lines = [replace(line, invoice_id=invoice.id) for invoice in invoices for line in invoice.lines]
-    return of_change(adjustment, lines)
+    return tuple(replace(line, invoice_id=each.id) for each in invoices for line in each.lines)
 
 
 def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison
-    api: StripeApi,
-    catalog: Catalog,
+    services: Services,
     adjustment: Adjustment,
     subscription: StripeSubscription,
     invoice: StripeInvoice | None,
     lines: tuple[InvoiceLine, ...],
+    own: tuple[InvoiceLine, ...],
 ) -> Iterable[Observation]:
     if adjustment.proration_behavior == Proration.NONE:
         return
     said = {"adjustment": adjustment.id, "invoice": adjustment.invoice_id}
     preview = adjustment.preview or {}
-    own = of_change(adjustment, lines)
     if told := preview_difference(preview, invoice, lines if preview.get("whole") else own):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_PREVIEW,
@@ -239,7 +244,9 @@ def _differences(  # noqa: PLR0913, PLR0917 - both sides of the comparison
             "both, and credit the customer if they were charged more.",
             detail=said,
         )
-    if told := model_check.difference(api, catalog, adjustment, subscription, own):
+    if told := model_check.difference(
+        services.stripe, services.catalog, adjustment, subscription, own
+    ):
         yield Observation(
             kind=FindingKind.INVOICE_DIFFERS_FROM_MODEL,
             adjustment_id=adjustment.id,

@@ -14,6 +14,7 @@ from reconcile.errors import RetryLater
 from reconcile.policy.seat_change import Move
 from reconcile.policy.values import Change, Proration
 from reconcile.services import Services
+from reconcile.store import adjustments as store
 from reconcile.store import roster, subscriptions
 from reconcile.store.adjustments import FEE, Adjustment, Intent, SeatChange
 from reconcile.stripe_api import ItemUpdate, SubscriptionUpdate
@@ -77,8 +78,10 @@ def prepare(  # noqa: PLR0913 - one change, all by name
     )
     if not charges:
         return intent
+    with services.sessions() as session:
+        taken = store.lines_beside(session, intent)
     preview = services.stripe.preview(subscription.id, update_of(intent))
-    return invoice_check.with_preview(intent, subscription, preview)
+    return invoice_check.with_preview(intent, subscription, preview, taken)
 
 
 def proration_date(services: Services, subscription: StripeSubscription) -> datetime:

@@ -177,11 +177,21 @@ def _wrongly_waiting(adjustment: Adjustment, case: _Case) -> list[str]:
     recorded = {line.id for line in case.ledger[adjustment.id]}
     # Two changes of one second may make lines of the same quantity; each is written down once.
     others = {line.id for ledger in case.ledger.values() for line in ledger} - recorded
-    made = invoice_check.of_change(adjustment, case.lines_in_stripe().values())
-    lines = {line.id for line in made} - others
-    if lines == recorded:
+    in_stripe = case.lines_in_stripe().values()
+    made = invoice_check.of_change(adjustment, in_stripe, others)
+    if {line.id for line in made} == recorded:
         return []
-    return [f"{adjustment.id} has {len(lines)} lines in Stripe, {len(recorded)} recorded"]
+    # Somebody's edit of that second may bring a credit or a charge like ours; a change brings both.
+    known = _sides(line for line in in_stripe if line.id in recorded)
+    again = _sides(line for line in made if line.id not in recorded)
+    if again and known == _sides(made) != again:
+        return []
+    return [f"{adjustment.id} has {len(made)} lines in Stripe, {len(recorded)} recorded"]
+
+
+def _sides(lines: Iterable[InvoiceLine]) -> set[tuple[str | None, bool]]:
+    """Return which items were credited, and which charged."""
+    return {(line.item_id, line.amount_minor < 0) for line in lines}
 
 
 def check_ledger(cases: Iterable[_Case]) -> Check:

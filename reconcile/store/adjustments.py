@@ -315,6 +315,25 @@ def ledger_of(session: Session, adjustment_id: str) -> tuple[LedgerLine, ...]:
     )
 
 
+def lines_beside(session: Session, of: Intent | Adjustment) -> frozenset[str]:
+    """Return the ids of the ledger lines of the subscription's other adjustments of its second.
+
+    What Stripe prorates from one second is alike where the quantities are: a line that is written
+    down for one adjustment is not another's.
+    """
+    found = (
+        select(ledger_lines.c.id)
+        .join(adjustments, adjustments.c.id == ledger_lines.c.adjustment_id)
+        .where(
+            adjustments.c.subscription_id == of.subscription_id,
+            adjustments.c.proration_date == of.proration_date,
+        )
+    )
+    if isinstance(of, Adjustment):
+        found = found.where(adjustments.c.id != of.id)
+    return frozenset(session.scalars(found))
+
+
 def count(session: Session, **equal: Any) -> int:
     """Return how many adjustments have these column values."""
     where = [adjustments.c[name] == value for name, value in equal.items()]

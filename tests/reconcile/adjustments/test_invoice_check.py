@@ -194,6 +194,72 @@ def test_the_credit_of_an_edit_in_the_same_second_is_not_ours_as_well(shop: Shop
     assert not shop.findings(sub)
 
 
+@pytest.fixture
+def still(shop: Shop) -> tuple[Shop, str]:
+    """Seats that are lowered at once, on a clock that stands still: five, of which three were
+    charged, are four."""
+    shop = shop.with_plan("team", follow_lowers="now")
+    frozen = {"frozen_time": int(shop.services.clock().timestamp())}
+    clock = shop.sandbox.post("/v1/test_helpers/test_clocks", frozen)["id"]
+    customer = shop.organization(plan="team", test_clock=str(clock), member=3)
+    sub = shop.subscribe(customer, {"member": 3}, plan="team")
+    shop.settle(sub)
+    shop.activate("org_1", "member", 4)
+    shop.edit(sub, "member", 5, proration_behavior="none")
+    shop.settle(sub)
+    return shop, sub
+
+
+def ledgers(shop: Shop, sub: str) -> list[list[tuple[int | None, int]]]:
+    """Quantity and amount of each adjustment's ledger lines, credits first."""
+    with shop.services.sessions() as session:
+        found = [adjustments.ledger_of(session, each.id) for each in shop.adjustments(sub)]
+    return [[(line.quantity, line.amount_minor) for line in lines] for lines in found]
+
+
+def test_two_changes_of_one_second_have_their_own_lines(still: tuple[Shop, str]) -> None:
+    """Somebody sets them back in between: what the first one charged is not the second one's, in
+    its preview neither, and the credit of the second is not the first one's."""
+    shop, sub = still
+    shop.edit(sub, "member", 5, proration_behavior="create_prorations")
+    shop.settle(sub)
+    first, second = shop.adjustments(sub)
+    assert first.proration_date == second.proration_date
+    assert ledgers(shop, sub) == [[(3, -4500), (4, 6000)], [(5, -7500), (4, 6000)]]
+    assert second.preview is not None
+    assert second.preview["total_minor"] == -1500
+    assert second.outcome is not None
+    assert "credited USD 15.00 on the next invoice" in second.outcome
+    assert not shop.findings(sub)
+    assert red(shop) == set()
+
+
+def test_a_charge_of_a_second_is_not_what_another_change_charged(still: tuple[Shop, str]) -> None:
+    """Somebody takes one away and it is bought again: both of ours end at four seats."""
+    shop, sub = still
+    shop.edit(sub, "member", 3, proration_behavior="create_prorations")
+    shop.settle(sub)
+    first, second = shop.adjustments(sub)
+    assert first.proration_date == second.proration_date
+    assert second.invoice_id
+    assert not shop.findings(sub)
+    assert red(shop) == set()
+
+
+def test_an_edit_after_a_change_of_the_same_second_is_no_second_one(
+    still: tuple[Shop, str],
+) -> None:
+    """Each of two edits brings a line that the change could have brought, and neither brings all
+    of them; one that does is told."""
+    shop, sub = still
+    for quantity in (5, 6):
+        shop.edit(sub, "member", quantity, proration_behavior="create_prorations")
+    assert red(shop) == {"quantities agree with Stripe"}
+    for quantity in (5, 4):
+        shop.edit(sub, "member", quantity, proration_behavior="create_prorations")
+    assert red(shop) == {"every adjustment charged exactly once"}
+
+
 def test_the_database_itself_allows_one_adjustment_in_flight(shop: Shop, sub: str) -> None:
     """money.one_in_flight."""
     shop.settle(sub)
