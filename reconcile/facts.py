@@ -88,8 +88,9 @@ def concerns_us(
         catalog.seat_for_price(i.price_id) or catalog.is_fee(i.price_id) for i in subscription.items
     ):
         return True
-    # It was: somebody took the item out, or changed its price, and is to hear of it.
-    if subscriptions.seats_of(session, subscription.id):
+    # It was: somebody took the item out, or changed its price, and is to hear of it; also that it
+    # is over, and when what was found of it is.
+    if subscriptions.held(session, subscription.id) is not None:
         return True
     # A plan that includes its seats need have no price of ours to be known by.
     return organization is not None and (
@@ -136,8 +137,9 @@ def record(
             price_id=item.price_id,
             stripe_quantity=item.quantity,
         )
-    if found.keys() - bought.keys() and (agreed := _agreed(session, services, seen, organization)):
-        # Bought is what the contract says, not what is first seen in Stripe (A6).
+    if agreed := _agreed(session, services, seen, organization):
+        # Bought is what the contract says (A6): not what is first seen in Stripe, nor what was
+        # agreed before the seats came here.
         subscriptions.write_quantities(session, subscription.id, agreed.quantities)
     rules = services.catalog.plan(organization.plan).rules
     for seat_type in bought.keys() - found.keys():

@@ -39,7 +39,7 @@ def follow(session: Session, services: Services, done: Adjustment) -> None:
         # Of two approved changes the later one counts, also where only the first one waits.
         renewals.leave_out(
             session,
-            done.subscription_id,
+            organization.id,
             after.keys(),
             through=done.trigger,
             outcome="a later change was made",

@@ -6,13 +6,13 @@ in Stripe already. Nothing in here writes to Stripe, but for finishing what was 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from reconcile.actor import Actor
+from reconcile.actor import TRUEUP, Actor
 from reconcile.adjustments import adjusting
 from reconcile.adjustments.case import IN_PROGRESS, NO_ORGANIZATION, only_subscription
 from reconcile.adjustments.renewals import Due
@@ -23,6 +23,7 @@ from reconcile.services import Services
 from reconcile.store import (
     adjustments,
     audit,
+    inbox,
     renewals,
     roster,
     subscriptions,
@@ -172,19 +173,30 @@ def _as_json(contract: Contract | None) -> dict[str, object] | None:
 
 def standing(session: Session, organization_id: str) -> Standing:
     """Return the contract in force and what waits for the next cycle."""
-    found = only_subscription(session, organization_id)
-    waits = None if isinstance(found, Refuse) else _waits(session, found)
-    return Standing(contract=store.in_force(session, organization_id), approved=waits)
+    return Standing(
+        contract=store.in_force(session, organization_id),
+        approved=_as_one(session, renewals.approved_of(session, organization_id)),
+    )
 
 
-def _waits(session: Session, subscription_id: str) -> Approved | None:
+def _as_one(session: Session, waits: tuple[Approved, ...]) -> Approved | None:
     """Return what waits as one: of two that name a seat type the later one counts."""
-    found = renewals.approved(session, subscription_id)
-    if not found:
+    if not waits:
         return None
-    quantities = {name: count for each in found for name, count in each.quantities.items()}
-    reasons = "; ".join(each.approved for each in found)
-    return replace(found[-1], quantities=quantities, approved=reasons)
+    last = waits[-1]
+    quantities = {name: count for each in waits for name, count in each.quantities.items()}
+    reasons = "; ".join(each.approved for each in waits)
+    period_end = _takes_effect(session, last)
+    return replace(last, quantities=quantities, approved=reasons, period_end=period_end)
+
+
+def _takes_effect(session: Session, waits: Approved) -> datetime:
+    """Return the end of the period that it waits for, which may be another one by now."""
+    held = subscriptions.held(session, waits.subscription_id)
+    if held is None or held.current_period_start is None or held.current_period_end is None:
+        return waits.period_end
+    missed = waits.period_end <= held.current_period_start
+    return waits.period_end if missed else held.current_period_end
 
 
 def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Approved | Refuse:
@@ -196,41 +208,118 @@ def withdraw(services: Services, organization_id: str, *, actor: Actor) -> Appro
     with services.sessions() as session:
         if roster.organization(session, organization_id) is None:
             return NO_ORGANIZATION
-        found = only_subscription(session, organization_id)
-    if isinstance(found, Refuse):
-        return found
-    with exclusive_within(services.engine, f"sub:{found}", _LOCK_WAIT_S) as mine:
-        if not mine:
-            return IN_PROGRESS
-        with services.sessions() as session:
-            pending = adjustments.pending(session, found)
-        if pending:
-            with suppress(StripeRejected):  # it was recorded as failed: the change still waits
-                adjusting.resume(services, pending)
+        waits = renewals.approved_of(session, organization_id)
+    # Wherever it waits: on a second subscription, or on one that is over, it is taken back as well.
+    where = frozenset(each.subscription_id for each in waits)
+    with ExitStack() as locks:
+        for each in sorted(where):
+            lock = exclusive_within(services.engine, f"sub:{each}", _LOCK_WAIT_S)
+            if not locks.enter_context(lock):
+                return IN_PROGRESS
+        for each in sorted(where):
+            with services.sessions() as session:
+                pending = adjustments.pending(session, each)
+            if pending:
+                with suppress(StripeRejected):  # it was recorded as failed: the change still waits
+                    adjusting.resume(services, pending)
         with services.sessions.begin() as session:
-            return _withdraw(session, organization_id, found, actor)
+            return _withdraw(session, services, organization_id, where, actor)
 
 
 def _withdraw(
-    session: Session, organization_id: str, subscription_id: str, actor: Actor
+    session: Session,
+    services: Services,
+    organization_id: str,
+    where: frozenset[str],
+    actor: Actor,
 ) -> Approved | Refuse:
-    waits = _waits(session, subscription_id)
+    found = renewals.approved_of(session, organization_id)
+    if not where.issuperset(each.subscription_id for each in found):
+        return IN_PROGRESS  # the seats went to another subscription this moment
+    waits = _as_one(session, found)
     if waits is None:
         return Refuse(
             code="nothing_waits",
             message="No approved change waits for the next cycle",
             remedies=("look at the contract: it may be in force", "approve another change"),
         )
-    renewals.withdraw(session, subscription_id, f"withdrawn by {actor.who}: {actor.because}")
+    for each in where:
+        renewals.withdraw(session, each, f"withdrawn by {actor.who}: {actor.because}")
     audit.record(
         session,
         actor,
         "contract.change_withdrawn",
-        subscription_id,
+        waits.subscription_id,
         organization_id=organization_id,
-        before={"seats": dict(waits.quantities), "from": waits.period_end.isoformat()},
+        before=_waited(waits),
+    )
+    # What was told of it (a declined card, a schedule in its way) is over.
+    inbox.add_request(
+        session,
+        type=store.LOOK,
+        work_key=f"org:{organization_id}",
+        payload={},
+        due_at=services.clock(),
     )
     return waits
+
+
+def _waited(waits: Approved) -> dict[str, object]:
+    return {"seats": dict(waits.quantities), "from": waits.period_end.isoformat()}
+
+
+def follow_seats(services: Services, subscription_id: str) -> str | None:
+    """Have what was approved wait where the seats are by now; returns a line that says so, or None.
+
+    The caller holds the subscription's lock.
+    """
+    with services.sessions.begin() as session:
+        waits = _as_one(session, renewals.approved(session, subscription_id))
+        if waits is None:
+            return None
+        organization_id = _whose(session, subscription_id)
+        roster.lock_organization(session, organization_id)
+        to = only_subscription(session, organization_id)
+        if isinstance(to, Refuse) or to == subscription_id:
+            return None
+        told = f"what was approved waits on {to}, where the seats are"
+        renewals.move(session, subscription_id, to, outcome=told, due_at=services.clock())
+        audit.record(
+            session,
+            replace(TRUEUP, because=told),
+            "contract.change_moved",
+            subscription_id,
+            organization_id=organization_id,
+            before=_waited(waits),
+            after={"subscription": to},
+        )
+    return told
+
+
+def end_unmade(services: Services, subscription_id: str, because: str) -> None:
+    """Write down that what was approved and waits is not made: its hour was here, and why.
+
+    The subscription is over, say, or the plan has no contract any more. The caller holds its lock.
+    """
+    with services.sessions.begin() as session:
+        waits = _as_one(session, renewals.approved(session, subscription_id))
+        if waits is None:
+            return
+        renewals.withdraw(session, subscription_id, because)
+        audit.record(
+            session,
+            replace(TRUEUP, because=because),
+            "contract.change_ended",
+            subscription_id,
+            organization_id=_whose(session, subscription_id),
+            before=_waited(waits),
+        )
+
+
+def _whose(session: Session, subscription_id: str) -> str:
+    held = subscriptions.held(session, subscription_id)
+    assert held is not None, "what was approved is of a recorded subscription"
+    return held.organization_id
 
 
 def put_in_force(services: Services, subscription_id: str, due: Due) -> str:
@@ -249,7 +338,9 @@ def put_in_force(services: Services, subscription_id: str, due: Due) -> str:
             session, held.organization_id, due.actor, due.found, adjustment_id=None, because=told
         )
         subscriptions.write_quantities(session, subscription_id, due.found)
-        renewals.leave_out(session, subscription_id, due.found, through=due.trigger, outcome=told)
+        renewals.leave_out(
+            session, held.organization_id, due.found, through=due.trigger, outcome=told
+        )
         audit.record(
             session,
             due.actor,

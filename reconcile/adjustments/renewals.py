@@ -113,12 +113,14 @@ def hour_to_come(services: Services, subscription_id: str) -> datetime | None:
         subscription = services.stripe.subscription(subscription_id)
     except StripeGone:
         return None
-    end = subscription.period_end
-    if end is None or subscription.status in subscriptions.ENDED:
+    start, end = subscription.period_start, subscription.period_end
+    if start is None or end is None or subscription.status in subscriptions.ENDED:
         return None
     now = now_of(services, subscription)
     with services.sessions() as session:
-        waits = now < end - LAST_HOUR and store.waits_for(session, subscription_id, end)
+        waits = now < end - LAST_HOUR and store.waits_for(
+            session, subscription_id, period_start=start, period_end=end
+        )
     return _within_hour(services, end, now) if waits else None
 
 
@@ -189,8 +191,9 @@ def _within_hour(services: Services, end: datetime, now: datetime) -> datetime:
 def approved(services: Services, subscription: StripeSubscription) -> Due | None:
     """Return the approved contract change whose renewal is here or was missed, or None.
 
-    What is free in this hour goes before what is made good, whose payment may be declined. None as
-    well where the plan has no contract any more: nothing is written against its own rules.
+    What is in Stripe already goes first, it needs no call; then what is free in this hour, before
+    what is made good, whose payment may be declined. None as well where the plan has no contract
+    any more: nothing is written against its own rules.
     """
     start, end = subscription.period_start, subscription.period_end
     if start is None or end is None:
@@ -207,6 +210,7 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     missed = [each for each in planned if each.period_end <= start]
     dues = [_due(each, rules, subscription, bought, active, None) for each in here]
     dues += [_due(each, rules, subscription, bought, active, start) for each in missed]
+    dues.sort(key=lambda due: not due.found)
     return next((due for due in dues if due.change or due.found), None)
 
 

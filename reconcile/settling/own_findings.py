@@ -2,6 +2,7 @@
 
 from sqlalchemy.orm import Session
 
+from reconcile.policy.observing import SHAPE_KINDS
 from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
@@ -18,6 +19,17 @@ from reconcile.stripe_shapes import StripeSubscription
 
 # Where a contract's approved change is due, it comes before what a run may decide.
 CONTRACT = frozenset({Row.CONTRACT_AGREES, Row.CONTRACT_DIFFERS, Row.CONTRACT_OVERAGE})
+
+
+def asks_approved(verdict: Verdict) -> bool:
+    """Return whether to ask what was approved of a contract, and is due.
+
+    Past due it waits, and what is owed stays told. Where an item is missing and nothing else is
+    amiss: none may be what was approved.
+    """
+    odd = {each.kind for each in verdict.observations} & SHAPE_KINDS
+    only_missing = verdict.believes_counts and odd == {FindingKind.ITEM_MISSING}
+    return verdict.rule in CONTRACT or verdict.rule is Row.PAST_DUE or only_missing
 
 
 def unknown_customer(subscription: StripeSubscription) -> Observation:
@@ -59,10 +71,11 @@ def done_with(verdict: Verdict) -> frozenset[FindingKind]:
     """Return the kinds opened beside the policy that the verdict leaves nothing of.
 
     What is unclear says nothing of the change that was declined, or stuck, when it was clear. And
-    whether an approved change waits where a contract is in order is not the verdict's to say.
+    whether an approved change waits where a contract is in order, or its invoice past due, is not
+    the verdict's to say.
     """
     over = frozenset({FindingKind.UNKNOWN_CUSTOMER})
-    if verdict.rule is Row.UNCLEAR or verdict.rule in CONTRACT:
+    if verdict.rule is Row.UNCLEAR or asks_approved(verdict):
         return over
     return over | nothing_left_of(verdict.decision)
 

@@ -26,6 +26,7 @@ from reconcile.errors import StripeGone
 from reconcile.facts import Seen
 from reconcile.outward.payments import tell_unpaid
 from reconcile.policy.reconciliation import reconcile
+from reconcile.policy.rulings import Row
 from reconcile.policy.values import (
     Change,
     FindingKind,
@@ -81,8 +82,8 @@ def settle_subscription(  # noqa: PLR0913 - what a trigger may say, all by name
     try:
         seen = seeing.see(services, subscription_id, held, snapshot)
     except StripeGone:
-        return _gone(course, held)
-    settled = _in_rounds(course, seen)
+        return _followed(course, _gone(course, held))
+    settled = _followed(course, _in_rounds(course, seen))
     if writes and (granted := grant_if_paid(services, seen.subscription, trigger=trigger)):
         settled = replace(settled, line=f"{settled.line}; {granted}")
     course.need_roster()
@@ -101,13 +102,16 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
             return noted
         crash_point(CrashPoint.AFTER_FACTS)
         decision, due = noted.decision, None
-        if noted.rule in own_findings.CONTRACT:
+        if own_findings.asks_approved(noted):
             due = renewals.approved(services, seen.subscription)
             if due and due.found and course.writes:
                 seen = _put_in_force(course, seen, due)
                 continue
-            decision = (due and due.change) or decision
-            _close(course, own_findings.nothing_left_of(decision))
+            owed = (due and due.change) or decision
+            if noted.rule is not Row.UNCLEAR:
+                _close(course, own_findings.nothing_left_of(owed))
+            if noted.rule in own_findings.CONTRACT:
+                decision = owed
         if isinstance(decision, Wait):
             # A pending update is told of when it ends, one way or the other, within a day.
             pending_update = seen.subscription.has_pending_update
@@ -128,6 +132,14 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
         seen = after
     again_at = services.clock() + LOOK_AGAIN
     return course.ended("it keeps changing in Stripe", again_at=again_at)
+
+
+def _followed(course: Course, settled: Settled) -> Settled:
+    """Have what was approved go where the seats went: here it would be looked at for ever."""
+    if not course.writes:
+        return settled
+    moved = contract.follow_seats(course.services, course.subscription_id)
+    return replace(settled, line=f"{settled.line}; {moved}") if moved else settled
 
 
 def _planned_waits(services: Services, subscription: StripeSubscription) -> bool:

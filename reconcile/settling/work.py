@@ -16,6 +16,7 @@ from random import Random
 import structlog
 
 from reconcile import log, metrics, tracing
+from reconcile.adjustments import contract
 from reconcile.adjustments.renewals import hour_to_come
 from reconcile.crash_points import CrashPoint, crash_point
 from reconcile.database import exclusive
@@ -95,9 +96,12 @@ def settle_key(services: Services, work_key: str, batch: list[ClaimedEvent]) -> 
 def _subscription(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:
     snapshot = _newest_snapshot(services, batch)
     settled = settle_subscription(services, named, trigger=batch[0].id, snapshot=snapshot)
-    if settled.again_at is None and any(event.type in PLANNED for event in batch):
-        return replace(settled, planned_at=hour_to_come(services, named))
-    return settled
+    if settled.again_at is not None or not any(event.type in PLANNED for event in batch):
+        return settled
+    planned_at = hour_to_come(services, named)
+    if planned_at is None:
+        contract.end_unmade(services, named, settled.line)
+    return replace(settled, planned_at=planned_at)
 
 
 def _organization(services: Services, named: str, batch: list[ClaimedEvent]) -> Settled:

@@ -16,7 +16,7 @@ from reconcile.actor import Actor
 from reconcile.store import inbox
 from reconcile.tables import contract_peaks, contracts, events
 
-LOOK = "trueup.contract.look"  # something of a contract begins or ends by then
+LOOK = "trueup.contract.look"  # something of a contract begins or ends by then, or was taken back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

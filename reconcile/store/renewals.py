@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.store import inbox
-from reconcile.tables import events
+from reconcile.tables import events, subscriptions
 
 LOWER = "trueup.renewal.lower"  # follows from the active count; the latest one counts
 APPROVED = "trueup.renewal.approved"  # an account manager's change of a contract
@@ -26,6 +26,7 @@ class Approved:
     """
 
     id: str
+    subscription_id: str
     quantities: Mapping[str, int]
     approved: str
     actor: Actor
@@ -60,7 +61,7 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
     Of each seat type the latest one counts: what was approved of another one before still stands.
     """
     wanted, reasons = dict(quantities), [approved]
-    for row in _waiting(session, subscription_id, APPROVED):
+    for row in _waiting(session, _of(subscription_id), APPROVED):
         before = orjson.loads(row.payload)
         if before["period_end"] == int(period_end.timestamp()):
             wanted = before["quantities"] | wanted
@@ -77,13 +78,23 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
 
 def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
     """Return the approved changes that wait and are not made, the first approved first."""
+    return _approved(session, _of(subscription_id))
+
+
+def approved_of(session: Session, organization_id: str) -> tuple[Approved, ...]:
+    """Return those that wait on any subscription that was ever the organization's."""
+    return _approved(session, _of_any(organization_id))
+
+
+def _approved(session: Session, which: ColumnElement[bool]) -> tuple[Approved, ...]:
     found = []
-    for row in _waiting(session, subscription_id, APPROVED):
+    for row in _waiting(session, which, APPROVED):
         payload = orjson.loads(row.payload)
         if payload["quantities"]:
             found.append(
                 Approved(
                     id=row.id,
+                    subscription_id=row.work_key.removeprefix("sub:"),
                     quantities=payload["quantities"],
                     approved=payload["approved"],
                     actor=Actor(**payload["actor"]),
@@ -93,16 +104,41 @@ def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
     return tuple(found)
 
 
+def move(
+    session: Session, subscription_id: str, to: str, *, outcome: str, due_at: datetime
+) -> None:
+    """Have what was approved wait for another subscription, looked at when it is due.
+
+    It keeps its place among those that wait there. A kind of seats that one of those names was
+    approved after it, and counts.
+    """
+    later = {name for each in approved(session, to) for name in each.quantities}
+    for row in _waiting(session, _of(subscription_id), APPROVED):
+        payload = orjson.loads(row.payload)
+        planned = payload["quantities"]
+        if left := {name: count for name, count in planned.items() if name not in later}:
+            moved = inbox.add_request(
+                session,
+                type=APPROVED,
+                work_key=f"sub:{to}",
+                payload=payload | {"quantities": left},
+                due_at=due_at,
+            )
+            place = update(events).where(events.c.id == moved)
+            session.execute(place.values(received_at=row.received_at))
+        _leave(session, row, {}, outcome)
+
+
 def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
     """Take back all of the kind that waits; who forces a rerun finds nothing to apply."""
-    for row in _waiting(session, subscription_id, kind):
+    for row in _waiting(session, _of(subscription_id), kind):
         if orjson.loads(row.payload)["quantities"]:
             _leave(session, row, {}, outcome)
 
 
 def leave_out(
     session: Session,
-    subscription_id: str,
+    organization_id: str,
     seat_types: Collection[str],
     *,
     through: str | None,
@@ -111,9 +147,10 @@ def leave_out(
     """Take these seat types out of what was approved, up to the request `through`: it is made.
 
     That one stays for whoever works it off, with what is left of it. Where it is none of those that
-    wait, all of them were approved before. `outcome` says what ended the others.
+    wait, all of them were approved before; also those that wait where the seats were once.
+    `outcome` says what ended the others.
     """
-    for row in _waiting(session, subscription_id, APPROVED):
+    for row in _waiting(session, _of_any(organization_id), APPROVED):
         planned = orjson.loads(row.payload)["quantities"]
         left = {name: count for name, count in planned.items() if name not in seat_types}
         if row.id == through:
@@ -146,7 +183,7 @@ def _plan(
     payload: Mapping[str, Any],
     due_at: datetime,
 ) -> None:
-    for row in _waiting(session, subscription_id, kind):
+    for row in _waiting(session, _of(subscription_id), kind):
         if orjson.loads(row.payload)["period_end"] == payload["period_end"]:
             session.execute(
                 update(events)
@@ -159,30 +196,43 @@ def _plan(
     )
 
 
-def waits_for(session: Session, subscription_id: str, period_end: datetime) -> bool:
-    """Return whether anything is planned for the end of this period, and not made."""
+def waits_for(
+    session: Session, subscription_id: str, *, period_start: datetime, period_end: datetime
+) -> bool:
+    """Return whether anything is planned for the end of this period, and not made.
+
+    An approval of another period's end waits for this one, unless that was missed: the period was
+    changed since, or the seats went to another subscription.
+    """
+    lowers = _waiting(session, _of(subscription_id), LOWER)
     end = int(period_end.timestamp())
-    rows = (row for kind in PLANNED for row in _waiting(session, subscription_id, kind))
-    return any(orjson.loads(row.payload)["period_end"] == end for row in rows)
+    return any(orjson.loads(row.payload)["period_end"] == end for row in lowers) or any(
+        each.period_end > period_start for each in approved(session, subscription_id)
+    )
 
 
 def planned_until(session: Session, subscription_id: str, moment: datetime) -> dict[str, int]:
     """Return the quantities planned for a renewal up to then, and not made; empty if none."""
     planned: dict[str, int] = {}
-    for row in _waiting(session, subscription_id, LOWER):
+    for row in _waiting(session, _of(subscription_id), LOWER):
         payload = orjson.loads(row.payload)
         if payload["period_end"] <= int(moment.timestamp()):
             planned |= payload["quantities"]
     return planned
 
 
-def _waiting(session: Session, subscription_id: str, kind: str) -> Sequence[Any]:
+def _of(subscription_id: str) -> ColumnElement[bool]:
+    return events.c.work_key == f"sub:{subscription_id}"
+
+
+def _of_any(organization_id: str) -> ColumnElement[bool]:
+    whose = subscriptions.c.organization_id == organization_id
+    return events.c.work_key.in_(select(literal("sub:") + subscriptions.c.id).where(whose))
+
+
+def _waiting(session: Session, which: ColumnElement[bool], kind: str) -> Sequence[Any]:
     return session.execute(
-        select(events.c.id, events.c.payload)
-        .where(
-            events.c.work_key == f"sub:{subscription_id}",
-            events.c.type == kind,
-            events.c.state == "pending",
-        )
+        select(events.c.id, events.c.work_key, events.c.payload, events.c.received_at)
+        .where(which, events.c.type == kind, events.c.state == "pending")
         .order_by(events.c.received_at)
     ).all()

@@ -100,6 +100,22 @@ class Shop:
             {"items[0][id]": item, "items[0][quantity]": quantity, **params},
         )
 
+    def take_out(self, subscription_id: str, seat_type: str) -> None:
+        """A person takes the seats' item out in Stripe's dashboard."""
+        item = self.seats(subscription_id)[seat_type].item_id
+        form = {"items[0][id]": item, "items[0][deleted]": "true"}
+        self.sandbox.post(f"/v1/subscriptions/{subscription_id}", form)
+
+    def stickers(self) -> str:
+        """A price that is not the catalog's: the account sells other things as well."""
+        form = {
+            "currency": "usd",
+            "unit_amount": 500,
+            "recurring[interval]": "month",
+            "product_data[name]": "Stickers",
+        }
+        return str(self.sandbox.post("/v1/prices", form)["id"])
+
     def settle(self, subscription_id: str, **more: Any) -> Settled:
         """Settle it as a worker does, under its lock."""
         with exclusive(self.services.engine, f"sub:{subscription_id}") as mine:

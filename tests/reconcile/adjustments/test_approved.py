@@ -1,18 +1,22 @@
 """Approved changes of a contract, on a test clock: made in their hour, or made good (A6)."""
 
-from typing import Any
-
 import pytest
 
-from reconcile.actor import Actor
-from reconcile.adjustments import contract, seat_change
-from reconcile.adjustments.contract import Terms
-from reconcile.adjustments.seat_change import Applied, Preview
-from reconcile.policy.seat_change import Requester, Wanted
+from reconcile.adjustments import seat_change
+from reconcile.adjustments.seat_change import Preview
 from reconcile.policy.values import SeatPolicy
-from reconcile.settling.work import Ended
-from reconcile.store import contracts
-from reconcile.store.contracts import Contract
+from reconcile.settling.work import Ended, work_off
+from tests.support.approving import (
+    EVE,
+    agree,
+    agreed,
+    approve,
+    begun,
+    begun_with_two_kinds,
+    waiting,
+    wanted,
+    withdrawn,
+)
 from tests.support.renewing import (
     HOUR_S,
     START,
@@ -22,60 +26,7 @@ from tests.support.renewing import (
     period_end,
     told_of_something,
 )
-from tests.support.shop import Shop, moment
-
-EVE = Actor("token:tok_1", "tok_1", "order 4711")
-
-
-def begun(shop: Shop, clock: str, seats: int = 6, **more: Any) -> str:
-    """A contract over so many Pro seats, five of them in use."""
-    customer = shop.organization(plan="workspace_business", pro=5, test_clock=clock)
-    sub = shop.subscribe(customer, {"pro": seats}, plan="workspace_business", **more)
-    shop.settle(sub)
-    return sub
-
-
-def approve(shop: Shop, **quantities: int) -> Applied:
-    """An account manager approves other quantities."""
-    wanted = Wanted(quantities=quantities, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30")
-    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
-    assert isinstance(found, Preview), found
-    done = seat_change.apply(
-        shop.services, "org_1", found.id, actor=EVE, by=Requester.ACCOUNT_MANAGER
-    )
-    assert isinstance(done, Applied)
-    return done
-
-
-def agree(shop: Shop, **quantities: int) -> None:
-    """An account manager records what is agreed."""
-    terms = Terms(
-        kind="monthly",
-        quantities=quantities,
-        starts_at=moment(START),
-        ends_at=None,
-        removals_allowed=None,
-        removals_because=None,
-    )
-    assert isinstance(contract.record(shop.services, "org_1", terms, actor=EVE), Contract)
-
-
-def agreed(shop: Shop) -> list[dict[str, int]]:
-    """What was agreed and is, oldest first."""
-    with shop.services.sessions() as session:
-        return [dict(each.quantities) for each in contracts.history(session, "org_1")][::-1]
-
-
-def waits(shop: Shop) -> bool:
-    """Whether an approved change is shown as waiting."""
-    with shop.services.sessions() as session:
-        return contract.standing(session, "org_1").approved is not None
-
-
-@pytest.fixture
-def monthly(shop: Shop) -> Shop:
-    """Contracts are changed from the next billing cycle on."""
-    return shop.with_plan("workspace_business", contract_kind="monthly")
+from tests.support.shop import Shop
 
 
 @pytest.mark.parametrize("missed", [False, True])
@@ -99,7 +50,7 @@ def test_a_change_of_a_monthly_contract_starts_with_the_next_cycle(
         assert shop.invoices(sub, "subscription_update")[0]["total"] == 2 * 12900
     assert shop.quantities(sub) == {"pro": 8}
     assert shop.findings(sub) == set()
-    assert not waits(shop), "it is in force, though its request is not worked off"
+    assert waiting(shop) is None, "it is in force, though its request is not worked off"
     shop.settle(sub)
     assert shop.writes(sub) == 1
 
@@ -164,6 +115,31 @@ def test_that_its_payment_was_declined_stays_told_while_it_waits(monthly: Shop, 
     assert shop.findings(sub) == set()
 
 
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_that_its_payment_was_declined_stays_told_while_an_invoice_is_past_due(
+    monthly: Shop, clock: str, taken_back: bool
+) -> None:
+    """The contract wants nothing, says the row; what was approved is owed all the same."""
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    customer = shop.sandbox.get(f"/v1/subscriptions/{sub}")["customer"]
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    shop.settle(sub)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    assert shop.sandbox.get(f"/v1/subscriptions/{sub}")["status"] == "past_due"
+    for _ in range(2):
+        shop.settle(sub)
+        assert shop.findings(sub) == {"payment_declined"}
+    if taken_back:
+        withdrawn(shop)
+        work_off(shop.services, "org:org_1")
+    else:
+        shop.edit(sub, "pro", 8)
+        shop.settle(sub)
+    assert shop.findings(sub) == set()
+
+
 @pytest.mark.parametrize("missed", [False, True])
 def test_what_somebody_set_in_stripe_before_its_hour_is_agreed_from_then_on(
     monthly: Shop, clock: str, missed: bool
@@ -182,7 +158,7 @@ def test_what_somebody_set_in_stripe_before_its_hour_is_agreed_from_then_on(
     assert "Stripe has it already" in told.line
     assert shop.findings(sub) == set()
     assert agreed(shop) == [{"pro": 6}, {"pro": 8}]
-    assert not waits(shop)
+    assert waiting(shop) is None
     shop.settle(sub)
     assert len(agreed(shop)) == 2
     assert shop.writes(sub) == 0
@@ -224,20 +200,11 @@ def test_what_is_in_force_overtakes_what_was_approved_before_it(monthly: Shop, c
     assert shop.findings(sub) == set()
 
 
-@pytest.fixture
-def two_kinds(shop: Shop) -> Shop:
-    """Monthly contracts over Base and Voice seats."""
-    return shop.with_plan("agency", policy=SeatPolicy.CONTRACT, contract_kind="monthly")
-
-
 def test_what_is_in_stripe_already_is_agreed_and_the_rest_is_changed(
     two_kinds: Shop, clock: str
 ) -> None:
     shop = two_kinds
-    customer = shop.organization(base=3, voice=1, test_clock=clock)
-    sub = shop.subscribe(customer, {"base": 5, "voice": 2})
-    shop.settle(sub)
-    agree(shop, base=5, voice=2)
+    _, sub = begun_with_two_kinds(shop, clock)
     approve(shop, base=7, voice=4)
     shop.edit(sub, "voice", 4)
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
@@ -246,6 +213,50 @@ def test_what_is_in_stripe_already_is_agreed_and_the_rest_is_changed(
     assert agreed(shop)[-1] == {"base": 7, "voice": 4}
     assert shop.findings(sub) == set()
     assert shop.writes(sub) == 1
+
+
+def bought_to_be_fewer(shop: Shop, clock: str) -> tuple[Shop, str, str]:
+    """A contract that lets seats go, over Base and, in nobody's use, Voice seats."""
+    shop = shop.with_plan("agency", contract_removals=True)
+    customer = shop.organization(base=3, test_clock=clock)
+    sub = shop.subscribe(customer, {"base": 5, "voice": 2})
+    shop.settle(sub)
+    return shop, customer, sub
+
+
+@pytest.mark.parametrize("hours", [-0.5, 2])
+def test_none_is_what_an_item_that_somebody_took_out_has(
+    two_kinds: Shop, clock: str, hours: float
+) -> None:
+    """It was missed for ever: what was approved is that there is none."""
+    shop, _, sub = bought_to_be_fewer(two_kinds, clock)
+    approve(shop, voice=0)
+    shop.take_out(sub, "voice")
+    shop.settle(sub)
+    assert shop.findings(sub) == {"item_missing"}, "before its hour, two are bought"
+    advance(shop, clock, int(period_end(shop, sub) + hours * HOUR_S))
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.findings(sub) == set()
+    assert shop.seats(sub)["voice"].quantity == 0
+    assert waiting(shop) is None
+
+
+def test_none_is_in_force_though_another_change_is_declined(two_kinds: Shop, clock: str) -> None:
+    shop, customer, sub = bought_to_be_fewer(two_kinds, clock)
+    approve(shop, base=7)
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
+    shop.settle(sub)
+    approve(shop, voice=0)
+    shop.take_out(sub, "voice")
+    shop.sandbox.control("/declines", {"customer": customer, "code": None})
+    advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
+    in_its_hour(shop, sub)
+    assert shop.findings(sub) == {"payment_declined"}
+    assert shop.seats(sub)["voice"].quantity == 0
+    shop.settle(sub, retry_declined=True)
+    assert shop.quantities(sub) == {"base": 7}
+    assert shop.findings(sub) == set()
 
 
 def test_seats_of_a_kind_that_is_not_on_the_subscription_yet_are_added(
@@ -269,10 +280,7 @@ def test_one_that_was_declined_is_not_forgotten_over_the_next_one(
 ) -> None:
     """What is free in its hour is not held up by it, and does not end it either."""
     shop = two_kinds
-    customer = shop.organization(base=3, voice=1, test_clock=clock)
-    sub = shop.subscribe(customer, {"base": 5, "voice": 2})
-    shop.settle(sub)
-    agree(shop, base=5, voice=2)
+    customer, sub = begun_with_two_kinds(shop, clock)
     approve(shop, base=7)
     advance(shop, clock, period_end(shop, sub) + 2 * HOUR_S)
     shop.sandbox.control("/declines", {"customer": customer, "code": "insufficient_funds"})
@@ -282,7 +290,7 @@ def test_one_that_was_declined_is_not_forgotten_over_the_next_one(
     advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     assert in_its_hour(shop, sub).ended == Ended.POSTPONED
     assert shop.quantities(sub) == {"base": 5, "voice": 4}
-    assert waits(shop)
+    assert waiting(shop) is not None
     # In the same hour still, and the request of the one before is not worked off.
     approve(shop, voice=5)
     assert in_its_hour(shop, sub).ended == Ended.POSTPONED
@@ -324,8 +332,7 @@ def test_seats_of_a_kind_that_the_plan_lacks_by_now_are_not_added(
 def test_an_annual_contract_is_prorated_for_the_rest_of_its_year(shop: Shop, clock: str) -> None:
     sub = begun(shop, clock, interval="year")
     advance(shop, clock, (START + period_end(shop, sub)) // 2)
-    wanted = Wanted(quantities={"pro": 8}, by=Requester.ACCOUNT_MANAGER, approval="Eve, 2026-09-30")
-    found = seat_change.preview(shop.services, "org_1", wanted, actor=EVE)
+    found = seat_change.preview(shop.services, "org_1", wanted(pro=8), actor=EVE)
     assert isinstance(found, Preview)
     assert abs(found.quote.total_minor - 2 * 139320 // 2) <= 2
     assert approve(shop, pro=8).at_renewal is None

@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from reconcile.actor import Actor
-from reconcile.adjustments import contract, seat_change
+from reconcile.adjustments import seat_change
 from reconcile.adjustments.case import only_subscription
-from reconcile.adjustments.contract import Terms
 from reconcile.adjustments.seat_change import Preview
 from reconcile.catalog import Catalog
 from reconcile.members.activation import activate
@@ -22,13 +21,12 @@ from reconcile.nights import checks
 from reconcile.policy.seat_change import Wanted
 from reconcile.settling.organizations import settle_organization
 from reconcile.store import roster
-from reconcile.store.contracts import Contract
 from reconcile.tables import organizations
+from tests.support.approving import EVE, agree
 from tests.support.roster import add_member
 from tests.support.shop import Shop, create_price, with_catalog
 
 BOB = Actor("member:bob")
-EVE = Actor("token:tok_1", "tok_1", "order 4711")
 
 
 def goes_to(shop: Shop, plan: str) -> None:
@@ -39,22 +37,6 @@ def goes_to(shop: Shop, plan: str) -> None:
 
 def price(shop: Shop, plan: str, seat_type: str) -> str:
     return str(shop.services.catalog.price_of(plan, seat_type, "month", "usd").id)
-
-
-def stickers(shop: Shop) -> str:
-    form = {
-        "currency": "usd",
-        "unit_amount": 500,
-        "recurring[interval]": "month",
-        "product_data[name]": "Stickers",
-    }
-    return str(shop.sandbox.post("/v1/prices", form)["id"])
-
-
-def takes_out(shop: Shop, sub: str, seat_type: str) -> None:
-    item = shop.seats(sub)[seat_type].item_id
-    form = {"items[0][id]": item, "items[0][deleted]": "true"}
-    shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
 
 
 def looked_at(shop: Shop) -> Overview:
@@ -105,9 +87,9 @@ def test_seats_of_a_plan_that_includes_them_are_missed_in_stripe_by_nobody(shop:
     customer = shop.organization(plan="workspace_business", pro=1)
     sub = shop.subscribe(customer, {"pro": 6}, plan="workspace_business")
     shop.settle(sub)
-    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"items[0][price]": stickers(shop)})
+    shop.sandbox.post(f"/v1/subscriptions/{sub}", {"items[0][price]": shop.stickers()})
     goes_to(shop, "workspace_starter")
-    takes_out(shop, sub, "pro")
+    shop.take_out(sub, "pro")
     shop.settle(sub)
     assert shop.findings(sub) == set()
 
@@ -117,11 +99,11 @@ def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
     customer = shop.organization(base=2)
     old = shop.subscribe(customer, {"base": 3})
     shop.settle(old)
-    shop.sandbox.post(f"/v1/subscriptions/{old}", {"items[0][price]": stickers(shop)})
+    shop.sandbox.post(f"/v1/subscriptions/{old}", {"items[0][price]": shop.stickers()})
     new = shop.subscribe(customer, {"base": 4})
     shop.settle(new)
     assert shop.findings(new) == {"several_subscriptions"}
-    takes_out(shop, old, "base")
+    shop.take_out(old, "base")
     shop.settle(old)
     shop.settle(new)
     assert shop.findings(old) == shop.findings(new) == set()
@@ -147,20 +129,29 @@ def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
         assert only_subscription(session, "org_1") == old
 
 
+def test_what_is_missed_where_no_seats_are_any_more_is_closed(shop: Shop) -> None:
+    """It is known by its customer alone; with its last seats it was no concern of ours."""
+    customer = shop.organization(base=2)
+    old = shop.subscribe(customer, {"base": 3}, organization_id="")
+    shop.settle(old)
+    shop.sandbox.post(f"/v1/subscriptions/{old}", {"items[0][price]": shop.stickers()})
+    shop.activate("org_1", "base", 0)
+    shop.activate("org_1", "member", 2)
+    goes_to(shop, "team")
+    shop.take_out(old, "base")
+    shop.settle(old)
+    assert shop.findings(old) == {"item_missing"}, "members are active, and nobody pays for them"
+    shop.settle(shop.subscribe(customer, {"member": 2}, plan="team"))
+    shop.settle(old)
+    assert shop.findings(old) == set()
+
+
 @pytest.mark.parametrize("paid_first", [False, True])
 def test_an_old_contract_says_nothing_of_seats_of_ones_own(shop: Shop, paid_first: bool) -> None:
     customer = shop.organization(plan="workspace_business", pro=1)
     pooled = shop.subscribe(customer, {"pro": 20}, plan="workspace_business")
     shop.settle(pooled)
-    terms = Terms(
-        kind="monthly",
-        quantities={"pro": 20},
-        starts_at=shop.services.clock(),
-        ends_at=None,
-        removals_allowed=None,
-        removals_because=None,
-    )
-    assert isinstance(contract.record(shop.services, "org_1", terms, actor=EVE), Contract)
+    agree(shop, pro=20)
     shop.sandbox._answer("DELETE", f"/v1/subscriptions/{pooled}")
     shop.settle(pooled)
     member = {"metadata[member_id]": "member_pro_active_0"}

@@ -223,18 +223,8 @@ def test_an_unknown_payer_waits_for_the_import(shop: Shop) -> None:
 
 def test_what_is_not_about_seats_is_left_alone(shop: Shop) -> None:
     customer = shop.organization()
-    price = shop.sandbox.post(
-        "/v1/prices",
-        {
-            "currency": "usd",
-            "unit_amount": 500,
-            "recurring[interval]": "month",
-            "product_data[name]": "Stickers",
-        },
-    )
-    sub = shop.sandbox.post(
-        "/v1/subscriptions", {"customer": customer, "items[0][price]": price["id"]}
-    )["id"]
+    form = {"customer": customer, "items[0][price]": shop.stickers()}
+    sub = shop.sandbox.post("/v1/subscriptions", form)["id"]
     assert shop.settle(sub).line == "no seats of ours are on it"
 
 

@@ -24,20 +24,9 @@ def sub(shop: Shop) -> str:
     return sub
 
 
-def stickers(shop: Shop) -> str:
-    """A price that is not the catalog's."""
-    form = {
-        "currency": "usd",
-        "unit_amount": 500,
-        "recurring[interval]": "month",
-        "product_data[name]": "Stickers",
-    }
-    return str(shop.sandbox.post("/v1/prices", form)["id"])
-
-
 def test_seats_at_a_price_that_nobody_knows(shop: Shop, sub: str) -> None:
     item = shop.seats(sub)["base"].item_id
-    form = {"items[0][id]": item, "items[0][price]": stickers(shop), "items[0][quantity]": 1}
+    form = {"items[0][id]": item, "items[0][price]": shop.stickers(), "items[0][quantity]": 1}
     shop.sandbox.post(f"/v1/subscriptions/{sub}", form)
     shop.settle(sub)
     assert shop.findings(sub) == {"item_wrong_price"}
@@ -51,7 +40,7 @@ def test_seats_at_a_price_that_nobody_knows(shop: Shop, sub: str) -> None:
 def test_seats_that_were_taken_out_beside_something_else(shop: Shop, sub: str) -> None:
     item = shop.seats(sub)["base"].item_id
     form = {
-        "items[0][price]": stickers(shop),
+        "items[0][price]": shop.stickers(),
         "items[1][id]": item,
         "items[1][deleted]": "true",
     }
