@@ -230,6 +230,10 @@ def test_two_changes_of_one_second_have_their_own_lines(still: tuple[Shop, str])
     assert second.preview["total_minor"] == -1500
     assert second.outcome is not None
     assert "credited USD 15.00 on the next invoice" in second.outcome
+    shop.edit(sub, "member", 5, proration_behavior="none")
+    shop.settle(sub)
+    assert ledgers(shop, sub)[2] == [(4, -6000), (4, 6000)], "what was charged is credited"
+    invoice_check.check_later(shop.services, second)
     assert not shop.findings(sub)
     assert red(shop) == set()
 
