@@ -3,7 +3,14 @@
 import errno
 
 import click
-from psycopg.errors import LockNotAvailable, QueryCanceled
+from psycopg.errors import (
+    DeadlockDetected,
+    DiskFull,
+    LockNotAvailable,
+    OutOfMemory,
+    QueryCanceled,
+    SerializationFailure,
+)
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
@@ -18,14 +25,25 @@ def explain(error: Exception) -> str | None:
         return "\n".join(_wrong_settings(error))
     if isinstance(error, OperationalError):
         first_line = str(error.orig).strip().partition("\n")[0]
-        if isinstance(error.orig, QueryCanceled | LockNotAvailable):
-            return f"the database took too long; ask for less, or try again: {first_line}"
-        return f"the database cannot be reached (TRUEUP_DATABASE_URL): {first_line}"
+        return f"{_of_database(error.orig)}: {first_line}"
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return "another process listens on this port already: choose one with --port"
     if isinstance(error, LocalError | TrueupError):
         return str(error)
     return None
+
+
+def _of_database(error: BaseException | None) -> str:
+    match error:
+        case QueryCanceled() | LockNotAvailable():
+            return "the database took too long; ask for less, or try again"
+        case DeadlockDetected() | SerializationFailure():
+            # What was committed before it stands, and every command may be given twice.
+            return "others changed the same at this moment and went first; run the command again"
+        case DiskFull() | OutOfMemory():
+            return "the database has no room left (disk or memory); make some, then try again"
+        case _:
+            return "the database cannot be reached (TRUEUP_DATABASE_URL)"
 
 
 def read_settings() -> Settings:

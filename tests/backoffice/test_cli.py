@@ -10,7 +10,14 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from psycopg.errors import ConnectionFailure, LockNotAvailable, QueryCanceled
+from psycopg.errors import (
+    ConnectionFailure,
+    DeadlockDetected,
+    DiskFull,
+    LockNotAvailable,
+    QueryCanceled,
+    SerializationFailure,
+)
 from sqlalchemy.exc import OperationalError
 
 from backoffice.cli import COMMANDS, trueup
@@ -149,8 +156,14 @@ def test_migrate_brings_a_blank_database_up_to_date_and_again(blank_database_url
         (ConnectionFailure("no route"), "cannot be reached"),
         (QueryCanceled("canceling statement due to statement timeout"), "took too long"),
         (LockNotAvailable("canceling statement due to lock timeout"), "took too long"),
+        (DeadlockDetected("deadlock detected"), "run the command again"),
+        (SerializationFailure("could not serialize access"), "run the command again"),
+        (DiskFull("could not extend file: No space left on device"), "no room left"),
     ],
-    ids=["away", "slow", "locked"],
+    ids=["away", "slow", "locked", "deadlock", "serialization", "full"],
 )
 def test_a_database_that_is_there_is_not_said_to_be_away(error: Exception, said: str) -> None:
-    assert said in str(explain(OperationalError("select 1", {}, error)))
+    sentence = str(explain(OperationalError("select 1", {}, error)))
+    assert said in sentence
+    assert ("cannot be reached" in sentence) == isinstance(error, ConnectionFailure)
+    assert sentence.endswith(f": {error}"), "what the database said is kept"
