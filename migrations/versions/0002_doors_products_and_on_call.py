@@ -428,6 +428,13 @@ def upgrade() -> None:
     op.add_column("events", sa.Column("requeued_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("events", sa.Column("redacted_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
+        "ix_events_failing",
+        "events",
+        ["error_class"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending' and error_class is not null"),
+    )
+    op.create_index(
         "ix_events_held_by",
         "events",
         ["held_by"],
@@ -463,6 +470,11 @@ def downgrade() -> None:
     op.drop_index("ix_events_received_at", table_name="events")
     op.drop_index(
         "ix_events_held_by", table_name="events", postgresql_where=sa.text("held_by is not null")
+    )
+    op.drop_index(
+        "ix_events_failing",
+        table_name="events",
+        postgresql_where=sa.text("state = 'pending' and error_class is not null"),
     )
     op.drop_column("events", "redacted_at")
     op.drop_column("events", "requeued_at")

@@ -1,18 +1,27 @@
 """How things stand now, for whoever watches: counts and ages, each by a short closed list.
 
-What is counted by its kind is counted whole, in one pass over a partial index: a page of all kinds
-together would show the many and hide the few, and it is the few that page.
+What is counted by its kind is counted whole, or each kind by itself, over a partial index: a page
+of all kinds together would show the many and hide the few, and it is the few that page.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, func, literal_column, select
 
+from reconcile.errors import ErrorClass
 from reconcile.store import inbox
 from reconcile.tables import adjustments, events, findings, pauses, runs
+
+# Of each class so many are counted: in an outage all that came in fails, and an alert needs few.
+_FAILING_COUNTED = 10_000
+
+# What a night found is held against the quietest of so many before it. Against the last one alone,
+# what comes anew every night would be news once.
+_NIGHTS_BEFORE = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +31,7 @@ class Gauges:
     unfinished: int
     oldest_unfinished: str | None  # the event that is wanted longest and that no worker has taken
     oldest_unfinished_s: float | None
-    failing: Mapping[str, int]  # pending after a failed try, by class of error
+    failing: Mapping[str, int]  # pending after a failed try, by class of error, up to 10,000 each
     dead: Mapping[str, int]  # by class of error
     findings: Mapping[str, int]  # open ones, by kind
     adjustments_in_flight: int
@@ -30,7 +39,7 @@ class Gauges:
     paused: Mapping[str, int]  # by scope
     last_done: Mapping[str, datetime]  # the end of the last good run, by task
     differing: Mapping[str, int]  # in the last good nightly run, by what differed
-    differing_gained: int | None  # how many more that was than in the good run before it
+    differing_gained: int | None  # how many more that was than in the quietest of a week before it
     audited: Mapping[str, int]  # by the last good gap audit: known and missing
 
 
@@ -48,7 +57,7 @@ def read(connection: Connection, *, hint_lease_s: float) -> Gauges:
         unfinished=backlog.unfinished,
         oldest_unfinished=backlog.oldest_id,
         oldest_unfinished_s=backlog.oldest_age_s,
-        failing=_by(connection, events.c.error_class, events.c.state == "pending"),
+        failing=_failing(connection),
         dead=_by(connection, events.c.error_class, events.c.state == "dead"),
         findings=_by(connection, findings.c.kind, findings.c.closed_at.is_(None)),
         adjustments_in_flight=in_flight,
@@ -61,32 +70,53 @@ def read(connection: Connection, *, hint_lease_s: float) -> Gauges:
     )
 
 
+def _failing(connection: Connection) -> dict[str, int]:
+    found = {}
+    for each in ErrorClass:
+        some = (
+            select(events.c.error_class)
+            # Not a parameter: by the index of those rows under any plan.
+            .where(events.c.state == literal_column("'pending'"), events.c.error_class == each)
+            .limit(_FAILING_COUNTED)
+        )
+        found[each.value] = connection.scalar(select(func.count()).select_from(some.subquery()))
+    return {name: number for name, number in found.items() if number}
+
+
 def _differing(connection: Connection) -> tuple[dict[str, int], int | None]:
-    """What differs may stand for weeks: only what came on top of it is news."""
-    last, before = _last_two_reports(connection, "nightly")
-    differing = dict((last or {}).get("differing", {}))
-    if before is None:
-        return differing, None
-    return differing, sum(differing.values()) - sum(before.get("differing", {}).values())
+    """What differs may stand for weeks: what came on top of it is news, for a week of nights."""
+    limit = 1 + _NIGHTS_BEFORE
+    told = _reports(connection, "nightly", "differing", "roster_problem", limit=limit)
+    if not told:
+        return {}, None
+    found = [each["differing"] or {} for each in told]
+    # Compared without counts, a night finds less than there was.
+    whole = [not each["roster_problem"] for each in told]
+    usual = [sum(each.values()) for each in compress(found[1:], whole[1:])]
+    return found[0], sum(found[0].values()) - min(usual) if usual else None
 
 
 def _audited(connection: Connection) -> dict[str, int]:
     """Nothing of the first audit: all that Stripe sent before we were there is missing to it."""
-    last, before = _last_two_reports(connection, "gap_audit")
-    if last is None or before is None:
+    told = _reports(connection, "gap_audit", "missing", "looked_at", limit=2)
+    if len(told) < 2:
         return {}
-    missing = int(last.get("missing", 0))
-    return {"known": int(last.get("looked_at", 0)) - missing, "missing": missing}
+    missing, looked_at = (int(told[0][name] or 0) for name in ("missing", "looked_at"))
+    return {"known": looked_at - missing, "missing": missing}
 
 
-def _last_two_reports(connection: Connection, task: str) -> list[Mapping[str, Any] | None]:
-    """Return what the good runs that ended last reported, the newest first; None: there was none.
+def _reports(connection: Connection, task: str, *names: str, limit: int) -> list[Mapping[str, Any]]:
+    """Return so much of what the good runs that ended last reported, the newest first.
 
     Whoever made them, and whatever nights they are of: what a process counts is gone with it.
     """
-    good = select(runs.c.report).where(runs.c.task == task, runs.c.state == "done")
-    found = connection.scalars(good.order_by(runs.c.finished_at.desc()).limit(2)).all()
-    return [*found, None, None][:2]
+    good = (
+        select(*(runs.c.report[name].label(name) for name in names))
+        .where(runs.c.task == task, runs.c.state == "done")
+        .order_by(runs.c.finished_at.desc())
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(good).mappings()]
 
 
 def _by(connection: Connection, column: Column[str], where: ColumnElement[bool]) -> dict[str, int]:

@@ -69,6 +69,12 @@ events = Table(
     Index("ix_events_subscription_id", "subscription_id", "received_at"),
     Index("ix_events_customer_id", "customer_id", "received_at"),
     Index("ix_events_dead", "error_fingerprint", postgresql_where=text("state = 'dead'")),
+    # What failed is counted by its class; a row that comes in is not in it.
+    Index(
+        "ix_events_failing",
+        "error_class",
+        postgresql_where=text("state = 'pending' and error_class is not null"),
+    ),
     Index("ix_events_finished_at", "finished_at"),
     Index(
         "ix_events_to_redact",

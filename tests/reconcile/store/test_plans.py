@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from reconcile.store import audit, look, notices
+from reconcile.store import audit, gauges, look, notices
 from reconcile.store.look import Filters
 
 Planned = Callable[..., str]
@@ -71,6 +71,11 @@ def test_who_and_what_of_the_audit_trail(planned: Planned, filters: dict[str, st
 def test_the_newest_notices_are_not_sorted_out_of_all(planned: Planned) -> None:
     plan = planned(notices.page)
     assert "ix_notices_created_at" in plan, plan
+
+
+def test_what_fails_is_counted_without_a_look_at_all_that_waits(planned: Planned) -> None:
+    plan = planned(lambda session: gauges._failing(session.connection()))
+    assert "ix_events_failing" in plan, plan
 
 
 def test_notices_that_wait_are_found_without_those_that_are_out(planned: Planned) -> None:
