@@ -52,6 +52,8 @@ STRIPE_CALLS = Counter(
     "Calls to Stripe, by endpoint and what came of them.",
     ["endpoint", "result"],
 )
+# What alerts on growth look at: a series that begins with its first number has not grown by it.
+_STRIPE_TROUBLE = ("key_refused", "rate_limited", "unavailable", "unknown")
 STRIPE_SECONDS = Histogram(
     "trueup_stripe_call_seconds",
     "Seconds a call to Stripe took, without the wait for its slot.",
@@ -93,6 +95,12 @@ PRUNED = Counter("trueup_pruned_events", "Finished events deleted after their ti
 REDACTED = Counter(
     "trueup_redacted_events", "Finished events whose personal data was taken out after its time."
 )
+
+
+def stripe_call_begins(endpoint: str) -> None:
+    """Tell from 0 on how often calls of this endpoint came to what an alert is about."""
+    for result in _STRIPE_TROUBLE:
+        STRIPE_CALLS.labels(endpoint=endpoint, result=result)
 
 
 def exposed() -> CollectorRegistry:

@@ -363,6 +363,7 @@ def _watched(endpoint: str, path: str) -> Iterator[None]:
     """Count one call by what came of it, and show it in the trace."""
     began = time.monotonic()
     result = "ok"
+    metrics.stripe_call_begins(endpoint)
     with tracing.span(f"stripe {endpoint}", path=path):
         try:
             yield

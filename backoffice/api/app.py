@@ -201,6 +201,7 @@ def _tell(answer: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - g.begun
     token: Token | None = g.get("token")
+    metrics.REQUESTS.labels(route, _method(), "5xx")  # for its alert: the first one is no growth
     metrics.REQUESTS.labels(route, _method(), f"{answer.status_code // 100}xx").inc()
     metrics.SECONDS.labels(route).observe(seconds)
     if request.endpoint not in OPEN:

@@ -94,7 +94,7 @@ def test_what_is_asked_for_is_told(where: str, expression: str) -> None:
     aggregated: list[str] = []
     for place, (kind, text) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
-        if kind == "name" and text not in {"by", "or", "unless"}:
+        if kind == "name" and text not in {"and", "by", "or", "unless"}:
             if after in {"(", "by"}:
                 assert text in FUNCTIONS, text
             elif text in DECLARED:

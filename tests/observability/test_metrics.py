@@ -79,6 +79,23 @@ def test_what_came_of_a_call_is_told_from_a_short_list(
     assert since("trueup_stripe_calls_total", endpoint=endpoint, result="gone") == 1
 
 
+def test_what_alerts_look_at_is_told_before_it_happens(shop: Shop) -> None:
+    """A series that begins with its first number has not grown by it."""
+    endpoint = "GET /v1/tax_rates"  # no test of this process calls it
+    results = ("key_refused", "rate_limited", "unavailable", "unknown")
+
+    def told() -> list[float | None]:
+        name = "trueup_stripe_calls_total"
+        return [
+            REGISTRY.get_sample_value(name, {"endpoint": endpoint, "result": each})
+            for each in results
+        ]
+
+    assert told() == [None] * 4
+    shop.services.stripe.read("/v1/tax_rates")
+    assert told() == [0] * 4
+
+
 def test_a_night_is_timed(shop: Shop, since: Callable[..., float]) -> None:
     for _ in range(2):
         ran = since("trueup_run_seconds_count", task="nightly")
@@ -122,11 +139,11 @@ def test_what_the_last_nights_found_is_told_by_who_was_not_there(
     nightly.run(shop.services, nights[1])
     assert (standing()[differing], standing()[gained]) == (1, 1)
     nightly.run(shop.services, nights[2])
-    assert (standing()[differing], standing()[gained]) == (1, 0), "what stands is no news"
+    assert (standing()[differing], standing()[gained]) == (1, 1), "it was not there a night ago"
     for _ in range(2):
         nightly.run(shop.services, nights[2], writes=True, again=True)
     assert differing not in standing()
-    assert standing()[gained] == -1
+    assert standing()[gained] == 0
 
 
 def test_what_the_last_audit_found_is_told_from_the_second_on(

@@ -48,4 +48,5 @@ def test_it_serves_counts_and_bounds_what_it_reads(
         counted = requests.get(f"http://{listen}/metrics", timeout=TIMEOUT_S).text
         route = 'route="/v1/organizations/<organization_id>"'
         assert f'trueup_api_requests_total{{method="GET",{route},status="2xx"}} 1.0' in counted
+        assert f'trueup_api_requests_total{{method="GET",{route},status="5xx"}} 0.0' in counted
         assert "Harbour" not in process.tail()
