@@ -23,14 +23,22 @@ SKEW_FAIL_S = 150
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A right of a restricted key, as the Dashboard calls it, and the request that shows it."""
+    """A right of a restricted key, as the Dashboard calls it, and the request that shows it.
+
+    `only_for` names what cannot be done without it, where everything else can.
+    """
 
     name: str
     level: str
     method: str
     path: str
     params: dict[str, Any] = field(default_factory=dict)
-    optional: bool = False
+    only_for: str = ""
+
+    @property
+    def optional(self) -> bool:
+        """Whether an installation may do without it."""
+        return bool(self.only_for)
 
 
 RIGHTS = (
@@ -54,7 +62,21 @@ RIGHTS = (
         "/v1/billing_portal/sessions",
         {"customer": f"cus_{NOBODY}"},
     ),
-    Right("Webhook endpoints", "read", "get", "/v1/webhook_endpoints", {"limit": 1}, optional=True),
+    Right(
+        "Checkout Sessions",
+        "write",
+        "post",
+        f"/v1/checkout/sessions/cs_{NOBODY}/expire",
+        only_for="plans on which members pay for a seat of their own",
+    ),
+    Right(
+        "Webhook endpoints",
+        "read",
+        "get",
+        "/v1/webhook_endpoints",
+        {"limit": 1},
+        only_for="this check",
+    ),
 )
 
 
@@ -97,8 +119,7 @@ def clock_found(stripe_now: datetime, now: Callable[[], datetime]) -> Found:
 
 
 def _missing(right: Right, name: str) -> Found:
-    if right.optional:
-        do = "grant it for this check, or look at the endpoint in the Dashboard yourself"
-        return warn("stripe key", name, "missing; only the doctor needs it", do)
     do = f"give the key {right.name} {right.level} at Stripe, Developers, API keys"
+    if right.optional:
+        return warn("stripe key", name, f"missing; only needed for {right.only_for}", do)
     return fail("stripe key", name, "missing", do)

@@ -12,7 +12,7 @@ from reconcile.actor import TRUEUP, Actor
 from reconcile.policy.seat_change import Move
 from reconcile.policy.values import SeatPolicy
 from reconcile.services import Services
-from reconcile.store import audit, contracts, notices, renewals, roster
+from reconcile.store import audit, contracts, notices, renewals, roster, subscriptions
 from reconcile.store.adjustments import Adjustment
 from reconcile.store.roster import Member
 
@@ -118,6 +118,7 @@ def move_members(  # noqa: PLR0913, PLR0917 - who moves, who asked, and on which
     """
     for move, member in in_place(session, organization_id, moves):
         roster.write_member(session, replace(member, seat_type=move.to_seat_type))
+        subscriptions.note_moved(session, organization_id, move.from_seat_type, move.to_seat_type)
         audit.record(
             session,
             actor,

@@ -3,7 +3,6 @@
 from reconcile.acting import refuse_unpermitted
 from reconcile.actor import Actor
 from reconcile.members.joining import NoSuchOrganization
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.policy.permits import Deed
 from reconcile.policy.seat_change import Wanted, refuse_by_plan
 from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
@@ -11,7 +10,7 @@ from reconcile.services import Services
 from reconcile.store import audit
 from reconcile.store import roster as roster_store
 from reconcile.store.inbox import add_request
-from reconcile.store.roster import AutoAdd
+from reconcile.store.roster import ROSTER_CHANGED, AutoAdd
 
 
 def settings_of(services: Services, organization_id: str) -> tuple[AutoAdd, ...]:

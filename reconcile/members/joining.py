@@ -13,17 +13,16 @@ from reconcile.acting import refuse_unpermitted
 from reconcile.actor import Actor
 from reconcile.errors import Permanent, WaitingForRow
 from reconcile.members.room import room_for, seat_taken
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.members.telling import tell_changed
 from reconcile.policy.activation import ActivationFacts
 from reconcile.policy.permits import Deed
 from reconcile.policy.roles import refuse_second
-from reconcile.policy.values import PlanRules, Refuse
+from reconcile.policy.values import PlanRules, Refuse, SeatPolicy
 from reconcile.services import Services
-from reconcile.store import audit
+from reconcile.store import audit, checkouts, subscriptions
 from reconcile.store import roster as roster_store
 from reconcile.store.inbox import add_request
-from reconcile.store.roster import Member, Organization
+from reconcile.store.roster import ROSTER_CHANGED, Member, Organization
 
 log = structlog.get_logger()
 
@@ -99,7 +98,8 @@ class Case:
 
     def write(self, action: str, before: Member | None, after: Member) -> None:
         """Write the member and the audit entry; where somebody active is concerned, also the work
-        that the counts ask for, and the word to the host."""
+        that the counts ask for, and the word to the host. A page to pay on that is for nobody any
+        more is closed."""
         if before is None:
             roster_store.add_member(self.session, after)
         else:
@@ -114,6 +114,14 @@ class Case:
             after=_shown(after),
         )
         log.info(action, organization=self.organization.id, member=after.id)
+        if self.rules.policy == SeatPolicy.OWN_SEAT:
+            checkouts.close_needless(
+                self.session, organization_id=self.organization.id, member_id=after.id
+            )
+        elif before and before.status == after.status == "active":
+            subscriptions.note_moved(
+                self.session, self.organization.id, before.seat_type, after.seat_type
+            )
         if "active" not in {after.status, before.status if before else None}:
             return
         request_id = add_request(

@@ -13,14 +13,13 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.members.joining import NoSuchMember
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.policy.roles import active_admins
 from reconcile.policy.values import PlanRules, Refuse
 from reconcile.services import Services
-from reconcile.store import audit, organizations
+from reconcile.store import audit, checkouts, organizations
 from reconcile.store import roster as roster_store
 from reconcile.store.inbox import add_request
-from reconcile.store.roster import Organization
+from reconcile.store.roster import ROSTER_CHANGED, Organization
 
 CUSTOMER_TAKEN = Refuse(
     code="customer_taken",
@@ -73,6 +72,8 @@ def change(
             if after.plan != before.plan and (refused := _unfit(session, services, after)):
                 return refused
             organizations.write(session, after)
+            if after.plan != before.plan:
+                checkouts.close_needless(session, organization_id=after.id)
             _told(session, services, actor, "organization.changed", before, after)
             return after
     except IntegrityError:

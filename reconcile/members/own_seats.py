@@ -2,13 +2,12 @@
 
 The page carries the organization and the member in the subscription's metadata; who pays is let in
 by Stripe's word of the subscription, never by the click that comes back (`settling.own_seats`).
-There is one page at a time: another one closes it.
+There is one page at a time: another one closes it. So does what takes the member out, or gives them
+another seat (`store.checkouts`).
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.adjustments import holding
@@ -19,10 +18,10 @@ from reconcile.policy.activation import PAYMENT_NEEDED, decide_activation
 from reconcile.policy.permits import Deed
 from reconcile.policy.values import Refuse, SeatPolicy
 from reconcile.services import Services
-from reconcile.store import audit, subscriptions
+from reconcile.store import checkouts, subscriptions
+from reconcile.store import roster as roster_store
 from reconcile.store.roster import Member
 
-_OPENED = "member.checkout_opened"
 _LOCK_WAIT_S = 10.0
 _OPENING = Refuse(
     code="in_progress",
@@ -33,6 +32,11 @@ _PAYING = Refuse(
     code="in_progress",
     message="The page before was paid: the seat joins as soon as Stripe has told of it",
     remedies=("wait a moment, then look at the member",),
+)
+_OVERTAKEN = Refuse(
+    code="in_progress",
+    message="The member was changed while the page was opened: it is being closed",
+    remedies=("look at the member, then open another page",),
 )
 
 
@@ -85,7 +89,7 @@ def _open(
             or _unfit(case, member)
         ):
             return refused
-        payer = case.organization.stripe_customer_id
+        payer, plan = case.organization.stripe_customer_id, case.organization.plan
     if asked.by_organization and payer is None:
         return Refuse(
             code="no_customer",
@@ -93,16 +97,14 @@ def _open(
             remedies=("name the organization's customer", "let the member pay"),
         )
     assert member.seat_type is not None, "who takes no seat has none to pay"
-    price = services.catalog.price_of(
-        case.organization.plan, member.seat_type, asked.interval, asked.currency
-    )
+    price = services.catalog.price_of(plan, member.seat_type, asked.interval, asked.currency)
     if refused := _close_page_before(services, member, actor):
         return refused
     made = services.stripe.create_checkout_session(
         **_form(services, member, str(price.id), asked, payer if asked.by_organization else None)
     )
-    with services.sessions.begin() as session:
-        _audit(session, actor, member, str(made["id"]))
+    if _overtaken(services, member, plan, str(made["id"]), actor):
+        return _OVERTAKEN
     expires_at = datetime.fromtimestamp(made["expires_at"], UTC)
     return Checkout(id=str(made["id"]), url=str(made["url"]), expires_at=expires_at)
 
@@ -146,16 +148,9 @@ def _close_page_before(services: Services, member: Member, actor: Actor) -> Refu
     Returns why there is no other page, where it was paid.
     """
     with services.sessions() as session:
-        opened = audit.page(
-            session,
-            organization_id=member.organization_id,
-            subject=member.id,
-            action=_OPENED,
-            limit=1,
-        )
-    if not opened:
+        page_id = checkouts.last_opened(session, member.organization_id, member.id)
+    if page_id is None:
         return None
-    page_id = str((opened[0].after or {})["checkout_session"])
     try:
         services.stripe.expire_checkout_session(page_id)
     except StripeGone:
@@ -194,12 +189,15 @@ def _form(
     return form
 
 
-def _audit(session: Session, actor: Actor, member: Member, session_id: str) -> None:
-    audit.record(
-        session,
-        actor,
-        _OPENED,
-        member.id,
-        organization_id=member.organization_id,
-        after={"checkout_session": session_id},
-    )
+def _overtaken(services: Services, member: Member, plan: str, page_id: str, actor: Actor) -> bool:
+    """Record the page, and have it closed if it is not for the member as they are by now.
+
+    Under the organization's lock: whoever changes the member sees the page, or is seen here.
+    """
+    with services.sessions.begin() as session:
+        roster_store.lock_organization(session, member.organization_id)
+        checkouts.note_opened(session, actor, member, plan=plan, page_id=page_id)
+        closing = checkouts.close_needless(
+            session, organization_id=member.organization_id, member_id=member.id
+        )
+    return closing > 0

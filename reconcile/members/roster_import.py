@@ -17,12 +17,12 @@ from reconcile.actor import TRUEUP, Actor
 from reconcile.catalog import Catalog
 from reconcile.errors import TrueupError
 from reconcile.members.roster_files import KINDS, Kind, LineError, Row, read_file
-from reconcile.store import audit
+from reconcile.store import audit, checkouts
 from reconcile.store import roster as roster_store
 from reconcile.store import roster_import as store
+from reconcile.store.roster import ROSTER_CHANGED
 
 MOST_ERRORS = 50
-ROSTER_CHANGED = "trueup.roster.changed"
 
 _STATUSES = ("invited", "pending", "active", "blocked", "removed")
 _ROWS_AT_A_TIME = 5_000
@@ -92,6 +92,7 @@ def import_files(  # noqa: PLR0913 - what to import, and how, by name
         store.merge(session, replace=replace)
         _refuse(paths, store.broken_after_merge(session, MOST_ERRORS + 1))
         requests = store.request_work(session, type=ROSTER_CHANGED, due_at=now)
+        checkouts.close_needless(session)
         imported = _imported(staged, store.tally(session), requests)
         if imported.changed_something:
             names = ", ".join(path.name for path in paths)

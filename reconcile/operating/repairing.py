@@ -14,13 +14,13 @@ from datetime import timedelta
 from reconcile.actor import Actor
 from reconcile.adjustments import seat_change
 from reconcile.envelope import InboxRow, Ours, read_event
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.nights.nightly import UNSETTLED
 from reconcile.services import Services
 from reconcile.store import look, notices, repairs
 from reconcile.store import work as work_store
 from reconcile.store.look import Event, Filters
 from reconcile.store.repairs import Requeue
+from reconcile.store.roster import ROSTER_CHANGED
 
 # One command repairs at most this many; what is left matches the same filter again.
 MOST = 10_000

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from reconcile.database import exclusive
 from reconcile.errors import Busy
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.policy.standing import is_paid, standing_of
 from reconcile.policy.values import FindingKind, SeatPolicy
 from reconcile.services import Services
@@ -17,7 +16,7 @@ from reconcile.settling.course import Settled
 from reconcile.settling.settle import settle_subscription
 from reconcile.store import findings, own_seats, subscriptions, work
 from reconcile.store import roster as roster_store
-from reconcile.store.roster import Organization
+from reconcile.store.roster import ROSTER_CHANGED, Organization
 from reconcile.store.subscriptions import Held
 from reconcile.store.waiting import ACTIVATE
 from reconcile.store.work import ClaimedEvent

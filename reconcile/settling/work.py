@@ -35,6 +35,7 @@ from reconcile.outward import delivery, reviews
 from reconcile.outward.told import Told
 from reconcile.seeing import Snapshot, snapshot_of
 from reconcile.services import Services
+from reconcile.settling.checkouts import close_page
 from reconcile.settling.course import Settled
 from reconcile.settling.organizations import (
     members_named,
@@ -42,7 +43,7 @@ from reconcile.settling.organizations import (
     settle_organization,
 )
 from reconcile.settling.settle import settle_subscription
-from reconcile.store import pauses
+from reconcile.store import checkouts, pauses
 from reconcile.store import work as store
 from reconcile.store.renewals import PLANNED
 from reconcile.store.work import ClaimedEvent
@@ -134,6 +135,7 @@ _WORK: Mapping[str, Settle] = {
     "cus": _customer,
     "notice": _notice,
     "review": _review,
+    checkouts.SCOPE: close_page,
 }
 SCOPES = tuple(_WORK)
 

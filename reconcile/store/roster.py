@@ -14,6 +14,9 @@ from sqlalchemy.orm import Session
 from reconcile.database import lock_in_transaction
 from reconcile.tables import auto_add, members, organizations
 
+# The request that follows a change of the roster: who counts, and on what plan, is looked at again.
+ROSTER_CHANGED = "trueup.roster.changed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:

@@ -240,6 +240,26 @@ def write_active_seen(session: Session, subscription_id: str, active: Mapping[st
         _write_seat(session, subscription_id, seat_type, active_seen=count)
 
 
+def note_moved(session: Session, organization_id: str, left: str | None, to: str | None) -> None:
+    """Remember that an active member moved from one pool to another, on record.
+
+    Or else a whole pool that moves would be a count that suddenly fell to zero.
+    """
+    if left == to:
+        return
+    its_own = select(subscriptions.c.id).where(subscriptions.c.organization_id == organization_id)
+    for seat_type, more in ((left, -1), (to, 1)):
+        session.execute(
+            update(seats)
+            .where(
+                seats.c.subscription_id.in_(its_own),
+                seats.c.seat_type == seat_type,
+                seats.c.active_seen + more >= 0,
+            )
+            .values(active_seen=seats.c.active_seen + more)
+        )
+
+
 def _write_seat(
     session: Session, subscription_id: str, seat_type: str, **values: int | None
 ) -> None:

@@ -157,8 +157,13 @@ def included_items(world: World, session: Obj) -> Obj:
 
 
 def expire(ctx: Context) -> Obj:
-    """`POST /v1/checkout/sessions/:id/expire`."""
-    session = _edit_open(ctx)
+    """`POST /v1/checkout/sessions/:id/expire`; paid or over, it is refused in Stripe's words."""
+    session = ctx.world.store.edit(NAME, _the(ctx)["id"])
+    if session["status"] != "open":
+        raise bad_request(
+            'Only Checkout Sessions with a status in ["open"] can be expired. '
+            f"This Checkout Session has a status of `{session['status']}`."
+        )
     session.update(status="expired", url=None, expires_at=ctx.world.clock.now())
     return ctx.world.store.put(session, f"{NAME}.expired")
 

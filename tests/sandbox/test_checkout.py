@@ -73,5 +73,10 @@ def test_an_expired_or_paid_session_takes_no_payment(api: Api, price: str) -> No
     api.control("POST", f"checkout/{paid}/complete")
     for one in (expired, paid):
         assert api.call("POST", f"/_sandbox/checkout/{one}/complete", json={}).status == 400
+        refused = api.call("POST", f"{SESSIONS}/{one}/expire")
+        assert (refused.status, refused.error["type"]) == (400, "invalid_request_error")
+        assert refused.error["message"].startswith("Only Checkout Sessions with a status in")
+    (told,) = api.get("/v1/events", {"type": "checkout.session.expired"})["data"]
+    assert told["data"]["object"]["id"] == expired
     found = api.get(SESSIONS, {"status": "complete"})["data"]
     assert [one["id"] for one in found] == [paid]

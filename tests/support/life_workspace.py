@@ -68,6 +68,7 @@ class Workspace(Life):
         self.begin("workspace_pro")
         self.members: dict[str, Member] = {}
         self.pages: dict[str, list[str]] = {}
+        self.payable: dict[str, str] = {}  # the page that is open, by member
         self.seats: dict[str, Seat] = {}
         self.lapsed: set[str] = set()  # seats whose lapse was told
         self.grants: dict[tuple[str, int], int] = {}
@@ -198,6 +199,8 @@ class Workspace(Life):
         if answer.status == 200:
             assert was != ("admin", "active"), answer.text
             gone, action = {"block": ("blocked", "blocked"), "remove": ("removed", "removed")}[how]
+            if was.status != gone:
+                self.payable.pop(name, None)
             self.changed(name, was._replace(status=gone), f"member.{action}")
         self.settle("in order")
 
@@ -219,7 +222,8 @@ class Workspace(Life):
         free = was.status != "removed" and not self.seats_of(name)
         assert (answer.status == 201) == free, answer.text
         if answer.status == 201:
-            self.pages.setdefault(name, []).append(str(answer["id"]))
+            self.payable[name] = str(answer["id"])
+            self.pages.setdefault(name, []).append(self.payable[name])
             self.did("member.checkout_opened", name)
 
     # --- what happens at Stripe
@@ -227,7 +231,7 @@ class Workspace(Life):
     @precondition(lambda self: not self.declines and any(self.pages.values()))
     @rule(name=NAME, newest=st.booleans())
     def pay(self, name: str, newest: bool) -> None:
-        """The member pays, on the page that is open; those before it are closed."""
+        """The member pays, on the page that is open: the last one, while they are to pay at all."""
         pages = self.pages.get(name, [])
         if not pages:
             return
@@ -235,9 +239,9 @@ class Workspace(Life):
         try:
             paid = self.shop.sandbox.control(f"/checkout/{page}/complete")
         except requests.HTTPError:
-            assert page != pages[-1], "the page that was opened last is open"
+            assert page != self.payable.get(name), "the page that is for the member is open"
             return
-        assert page == pages[-1], "two pages of one seat are open"
+        assert page == self.payable.pop(name, None), "nobody needs the page, and it is open"
         self.pages[name] = []
         self.bought += 1
         self.seats[str(paid["subscription"])] = Seat(name, "active", 0, cancels=False)

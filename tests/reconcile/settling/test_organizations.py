@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select, update
 
-from reconcile.members.roster_import import ROSTER_CHANGED
 from reconcile.settling import organizations
 from reconcile.settling.work import WorkReport, work_off
 from reconcile.store.inbox import add_request
+from reconcile.store.roster import ROSTER_CHANGED
 from reconcile.tables import findings, members
 from tests.support.roster import add_member
 from tests.support.shop import Shop
