@@ -333,6 +333,14 @@ def _only_moves(services: Services, shown: Shown, wanted: Wanted, actor: Actor) 
         if refused := refuse_full(rules, counts, seats, wanted.moves):
             return refused
         consequences.move_members(session, services, organization.id, wanted.moves, actor, shown.id)
+        # No event of Stripe's comes after it: what the counts open or close is seen by this look.
+        inbox.add_request(
+            session,
+            type=roster_store.ROSTER_CHANGED,
+            work_key=f"org:{organization.id}",
+            payload={"what": "member.seat_type_changed", "actor": actor.who, "preview": shown.id},
+            due_at=services.clock(),
+        )
         answer = Applied(line=f"{len(wanted.moves)} moved, nothing to change in Stripe")
         _note_applied(session, services, shown, answer)
     return answer

@@ -4,11 +4,13 @@ import pytest
 
 from reconcile import facts, seeing
 from reconcile.actor import Actor
-from reconcile.adjustments import adjusting, preparing
+from reconcile.adjustments import adjusting, preparing, seat_change
+from reconcile.adjustments.seat_change import Applied, Preview
 from reconcile.members import membership
 from reconcile.members.joining import Done, Outcome
-from reconcile.policy.seat_change import Move
+from reconcile.policy.seat_change import Move, Wanted
 from reconcile.policy.values import Change, Proration, Refuse
+from reconcile.settling.work import Ended, work_off
 from reconcile.store import audit, roster
 from tests.support.roster import add_member, add_organization
 from tests.support.shop import Shop
@@ -116,3 +118,35 @@ def test_who_is_being_moved_is_not_moved_by_anything_else(shop: Shop, full: str)
     adjusting.carry_out(services, adjustment)
     assert seat_of(shop, "bob") == "voice"
     assert isinstance(swap(shop, "ann", "bob"), Done)
+
+
+def test_a_finding_that_ends_with_a_move_is_closed_right_after_it(shop: Shop) -> None:
+    """B6: no event of Stripe's comes after it, and growth would be blocked until the night."""
+    sub = shop.subscribe(shop.organization(base=3, voice=1), {"base": 2, "voice": 2})
+    shop.settle(sub)
+    assert shop.findings(sub) == {"active_over_quantity"}
+    move = Move(member_id="member_base_active_0", from_seat_type="base", to_seat_type="voice")
+    shown = seat_change.preview(shop.services, "org_1", Wanted(moves=(move,)), actor=HOST)
+    assert isinstance(shown, Preview), shown
+    assert isinstance(seat_change.apply(shop.services, "org_1", shown.id, actor=HOST), Applied)
+    assert work_off(shop.services, "org:org_1").ended is Ended.DONE
+    assert shop.findings(sub) == set()
+
+
+def test_a_whole_pool_that_moves_is_no_count_that_fell_to_zero(shop: Shop) -> None:
+    """B7: growth was blocked after it, as if the roster were broken."""
+    sub = shop.subscribe(shop.organization(base=2, voice=4), {"base": 2, "voice": 4})
+    shop.settle(sub)
+    names = [f"member_voice_active_{number}" for number in range(4)]
+    moves = tuple(Move(member_id=n, from_seat_type="voice", to_seat_type="base") for n in names[:3])
+    wanted = Wanted(quantities={"voice": 1, "base": 6}, moves=moves)
+    shown = seat_change.preview(shop.services, "org_1", wanted, actor=HOST)
+    assert isinstance(shown, Preview), shown
+    assert isinstance(seat_change.apply(shop.services, "org_1", shown.id, actor=HOST), Applied)
+    moved = membership.move_seat(shop.services, "org_1", names[3], seat_type="base", actor=HOST)
+    assert isinstance(moved, Done), moved
+    shop.settle(sub)
+    assert shop.findings(sub) == set()
+    shop.activate("org_1", "base", 0)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"counts_suddenly_zero"}
