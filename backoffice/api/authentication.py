@@ -1,18 +1,19 @@
 """Who may come in: a bearer token, or the same token as the password a browser asks for.
 
-Failures are answered alike, whatever was wrong, and counted by address and token id. A right token
-is never turned away for the failures of others: nobody can lock the host application out.
+Failures are answered alike, whatever was wrong, and counted by address, and by token id besides.
+A right token is never turned away for the failures of others: nobody can lock the host out.
 """
 
 import time
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 
 import structlog
 from flask import Request, Response
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 from redis import RedisError
 
 from backoffice.api.problems import problem
@@ -23,7 +24,9 @@ from reconcile.store import tokens as store
 from reconcile.store.tokens import Token
 from worker.queues import connect
 
+# With one token id from one address, and with any of them: ids are invented as easily as secrets.
 FAILURES_A_MINUTE = 10
+FAILURES_OF_AN_ADDRESS = 60
 _USE_NOTED_EVERY = timedelta(minutes=1)
 # While the queue's server is away it is not asked at every failure: each asking costs its time-out.
 _AWAY_S = 5.0
@@ -37,25 +40,34 @@ class Failures:
     """Counts failed authentications in a moving minute, shared by all processes.
 
     Without the queue's server each process counts for itself: still bounded, a little less strict.
+    An address over its own limit leaves no trace of the ids that it invents, here or there.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._limit = RateLimitItemPerMinute(FAILURES_A_MINUTE)
+        self._of_address = RateLimitItemPerMinute(FAILURES_OF_AN_ADDRESS)
         pool = connect(settings).connection_pool
         self._shared = MovingWindowRateLimiter(
             RedisStorage(settings.redis_url, connection_pool=pool, key_prefix="trueup:api")
         )
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        # Not a moving one: in memory its keys would stay for good.
+        self._own = FixedWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
 
     def count(self, address: str, token_id: str) -> bool:
         """Count one; returns whether there are too many by now."""
+        client = _client_at(address)
         if time.monotonic() >= self._away_until:
             try:
-                return not self._shared.hit(self._limit, address, token_id)
+                return self._too_many(self._shared, client, token_id)
             except RedisError:
                 self._away_until = time.monotonic() + _AWAY_S
-        return not self._own.hit(self._limit, address, token_id)
+        return self._too_many(self._own, client, token_id)
+
+    def _too_many(self, counted: RateLimiter, client: str, token_id: str) -> bool:
+        return not (
+            counted.hit(self._of_address, client) and counted.hit(self._limit, client, token_id)
+        )
 
 
 class Gate:
@@ -111,6 +123,17 @@ def _presented(request: Request) -> Presented | None:
     if authorization.type == "bearer":
         return read(authorization.token or "")
     return None
+
+
+def _client_at(address: str) -> str:
+    """Return whom an address is: of IPv6 a client has the 2^64 addresses of a network."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or f"{int(found) >> 64:x}::/64")
 
 
 def _use_is_old(token: Token, at: datetime) -> bool:

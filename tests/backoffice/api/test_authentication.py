@@ -2,16 +2,18 @@
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from redis import Redis
 from sqlalchemy import select
 
 from backoffice.api import tokens
 from backoffice.api.app import create_app
-from backoffice.api.authentication import FAILURES_A_MINUTE
+from backoffice.api.authentication import FAILURES_A_MINUTE, FAILURES_OF_AN_ADDRESS, Failures
 from reconcile.settings import Settings
 from reconcile.tables import api_tokens
 from tests.support.api import Client, a_token, api_of
@@ -72,13 +74,65 @@ def test_many_failures_are_refused_and_a_right_token_still_comes_in(
     api.with_token(right).get("/organizations").ok()
 
 
-def test_failures_are_counted_without_the_queue_as_well(
-    shop: Shop, settings: Settings, make_settings: Any
+def invented(number: int) -> str:
+    return f"trueup_{number:016x}_{number:064x}"
+
+
+def statuses(api: Client, tokens_tried: Iterable[str], **headers: str) -> list[int]:
+    found = []
+    for number, token in enumerate(tokens_tried):
+        named = {name: value.format(number) for name, value in headers.items()}
+        found.append(api.with_token(token).send("GET", "/organizations", headers=named).status)
+    return found
+
+
+def test_whoever_invents_ids_is_refused_and_a_right_token_still_comes_in(api: Client) -> None:
+    """Each guess has an id of its own; an address that a client writes itself is not believed."""
+    guesses = (invented(number) for number in range(FAILURES_OF_AN_ADDRESS + 3))
+    answers = statuses(api, guesses, **{"X-Forwarded-For": "10.0.0.{}", "X-Real-IP": "10.1.0.{}"})
+    assert answers == [401] * FAILURES_OF_AN_ADDRESS + [429] * 3
+    assert api.token
+    api.get("/organizations").ok()
+
+
+def test_guesses_leave_a_bounded_trace(settings: Settings, redis_client: Redis) -> None:
+    """One key for an address, and those of its first guesses; each is gone after its minute."""
+    failures = Failures(settings)
+    for number in range(FAILURES_OF_AN_ADDRESS * 3):
+        failures.count("192.0.2.1", f"tok_{number}")
+    keys = list(redis_client.scan_iter("*trueup:api*", count=1000))
+    assert len(keys) == 1 + FAILURES_OF_AN_ADDRESS
+    assert all(0 < int(redis_client.ttl(key)) <= 60 for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:0:0:9", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+    ],
+)
+def test_an_address_of_ipv6_counts_with_its_network(
+    settings: Settings, first: str, second: str, same: bool
 ) -> None:
+    """Whoever has one has as many of the same network as there are."""
+    failures = Failures(settings)
+    for number in range(FAILURES_OF_AN_ADDRESS):
+        assert not failures.count(first, f"tok_{number}")
+    assert failures.count(second, "tok_x") is same
+
+
+@pytest.mark.parametrize("guess", [lambda _: "x", invented])
+def test_failures_are_counted_without_the_queue_as_well(
+    shop: Shop, settings: Settings, make_settings: Any, guess: Callable[[int], str]
+) -> None:
+    most = FAILURES_OF_AN_ADDRESS if guess is invented else FAILURES_A_MINUTE
     away = make_settings(database_url=settings.database_url, redis_url="redis://127.0.0.1:1/0")
-    client = api_of(replace(shop.services, settings=away)).with_token("x")
-    answers = [client.get("/organizations").status for _ in range(FAILURES_A_MINUTE + 1)]
-    assert answers == [401] * FAILURES_A_MINUTE + [429]
+    client = api_of(replace(shop.services, settings=away))
+    answers = statuses(client, (guess(number) for number in range(most + 1)))
+    assert answers == [401] * most + [429]
 
 
 def test_the_last_use_is_noted_at_most_once_a_minute(api: Client, shop: Shop) -> None:
