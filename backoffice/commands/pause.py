@@ -50,7 +50,7 @@ def pause(what: str, value: str, by: str, because: str, as_json: bool) -> None:
 @acting
 @as_json_option
 def resume(what: str, value: str, by: str, because: str, as_json: bool) -> None:
-    """End a pause; everything it held is due at once."""
+    """End a pause; everything it held is due at once, the rest of very much within minutes."""
     with looking() as services:
         ended = pausing.resume(services, what, value, actor_of(by, because))
     if isinstance(ended, Refuse):
@@ -59,6 +59,8 @@ def resume(what: str, value: str, by: str, because: str, as_json: bool) -> None:
         say_json(ended)
     else:
         click.echo(f"resumed {what} {value}".rstrip() + f", {ended.released} held events are due")
+    if ended.left and not as_json:
+        click.echo(f"{ended.left} more are looked at by themselves within a quarter of an hour")
 
 
 def _list(as_json: bool) -> None:

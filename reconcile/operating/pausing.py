@@ -3,6 +3,7 @@
 What is held says so on its row, and is due at once when the pause ends.
 """
 
+import time
 from dataclasses import dataclass
 
 from reconcile.actor import Actor
@@ -15,14 +16,17 @@ from reconcile.store.pauses import ORGANIZATION, TYPE, WRITES, Pause
 
 SCOPES = (WRITES, TYPE, ORGANIZATION)
 MOST_SHOWN = 100
+# Whoever resumes waits for the answer, and may be a client that does not wait long.
+FREEING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A pause that ended, and how many inbox rows it let go."""
+    """A pause that ended: how many inbox rows are due now, and how many look by themselves."""
 
     pause: Pause
     released: int
+    left: int
 
 
 def pause(services: Services, scope: str, value: str, actor: Actor) -> Pause | Refuse:
@@ -50,14 +54,14 @@ def pause(services: Services, scope: str, value: str, actor: Actor) -> Pause | R
 def resume(services: Services, scope: str, value: str, actor: Actor) -> Resumed | Refuse:
     """End a pause; what it held is due at once. Refused when there is none.
 
-    The pause is over before the first row is freed, batch by batch: cut off in between, the others
-    look by themselves within a quarter of an hour.
+    The pause is over before the first row is freed, batch by batch and for some seconds: those that
+    are left then, or when it is cut off, look by themselves within a quarter of an hour.
     """
     with services.sessions.begin() as session:
         ended = pauses.end(session, scope, value, actor)
         if ended is None:
             return Refuse(code="not_paused", message=f"{_what(scope, value)} is not paused")
-        found, released = ended
+        found, held = ended
         audit.record(
             session,
             actor,
@@ -65,12 +69,21 @@ def resume(services: Services, scope: str, value: str, actor: Actor) -> Resumed 
             _what(scope, value),
             organization_id=value if scope == ORGANIZATION else None,
             before={"pause": found.id},
-            after={"released": released},
+            after={"released": held},
         )
-    for _ in range(0, released, pauses.FREED_AT_ONCE):
+    return _free(services, found, held)
+
+
+def _free(services: Services, ended: Pause, held: int) -> Resumed:
+    released, until = 0, time.monotonic() + FREEING_S
+    for _ in range(0, held, pauses.FREED_AT_ONCE):
         with services.sessions.begin() as session:
-            pauses.free(session, found)
-    return Resumed(pause=found, released=released)
+            released += pauses.free(session, ended)
+        if time.monotonic() >= until:
+            break
+    with services.sessions() as session:
+        left = pauses.held_rows(session, [ended.id]).get(ended.id, 0)
+    return Resumed(pause=ended, released=released, left=left)
 
 
 def in_force(services: Services) -> list[tuple[Pause, int]]:

@@ -106,6 +106,7 @@ class ResumedView(View):
     scope: Scope = Field(description="What was held back.")
     value: str = Field(description="The type or the organization; empty for writes.")
     released: int = Field(description="Inbox rows that are due now.")
+    left: int = Field(description="Those of very many that are due within a quarter of an hour.")
 
 
 class ReconcileTarget(Body):
@@ -205,12 +206,17 @@ def pause(body: PauseBody) -> Answer:
 
 @operations.write("/pauses/resume", ResumedView, scope="operate")
 def resume(body: PauseBody) -> Answer:
-    """End a pause; everything it held is due at once."""
+    """End a pause; everything it held is due at once.
+
+    Of very much, what was not made due within seconds is so by itself within a quarter of an hour.
+    """
     _touches(body)
     ended = pausing.resume(services(), body.scope, body.value or "", actor_of(body))
     if isinstance(ended, Refuse):
         return ended
-    return ResumedView(scope=body.scope, value=ended.pause.value, released=ended.released)
+    return ResumedView(
+        scope=body.scope, value=ended.pause.value, released=ended.released, left=ended.left
+    )
 
 
 @operations.write("/reconcile/explain", ExplainedList, scope="operate")

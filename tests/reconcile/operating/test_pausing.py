@@ -194,10 +194,8 @@ def test_a_pause_that_ends_while_a_row_is_being_held_leaves_none_behind(shop: Sh
     assert (row.held_by, row.due_at <= shop.services.clock()) == (None, True)
 
 
-def test_a_great_many_held_rows_are_freed_by_statements_of_a_bounded_size(shop: Shop) -> None:
-    """One statement for all of them would take longer than a statement may: no resuming, ever."""
-    pause = begin(shop, TYPE, "invoice.paid")
-    count = pauses.FREED_AT_ONCE * 2 + 1
+def hold_many(shop: Shop, pause: Pause, count: int) -> None:
+    """So many rows as a pause holds them."""
     with shop.services.sessions.begin() as session:
         session.execute(
             text(
@@ -207,6 +205,13 @@ def test_a_great_many_held_rows_are_freed_by_statements_of_a_bounded_size(shop: 
             ),
             {"pause": pause.id, "count": count},
         )
+
+
+def test_a_great_many_held_rows_are_freed_by_statements_of_a_bounded_size(shop: Shop) -> None:
+    """One statement for all of them would take longer than a statement may: no resuming, ever."""
+    pause = begin(shop, TYPE, "invoice.paid")
+    count = pauses.FREED_AT_ONCE * 2 + 1
+    hold_many(shop, pause, count)
     freed: list[int] = []
 
     def note(_connection: object, cursor: Any, statement: str, *_: object) -> None:
@@ -220,6 +225,26 @@ def test_a_great_many_held_rows_are_freed_by_statements_of_a_bounded_size(shop: 
     assert max(freed) == pauses.FREED_AT_ONCE
     now = shop.services.clock()
     assert all(r.held_by is None and r.due_at <= now for r in rows(shop.services).values())
+
+
+def test_whoever_resumes_a_great_many_waits_no_longer_than_for_some(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million of them would outlast the caller: the rest is due by itself, as it always was."""
+    pause = begin(shop, TYPE, "invoice.paid")
+    hold_many(shop, pause, pauses.FREED_AT_ONCE + 2)
+    monkeypatch.setattr(pausing, "FREEING_S", 0)
+    ended = end(shop, TYPE, "invoice.paid")
+    assert (ended.released, ended.left) == (pauses.FREED_AT_ONCE, 2)
+    latest = shop.services.clock() + pauses.LOOK_AGAIN
+    held = [row for row in rows(shop.services).values() if row.held_by is not None]
+    assert len(held) == 2
+    assert all(row.due_at <= latest for row in held)
+    with shop.services.sessions.begin() as session:
+        for row in held:
+            change_event(session, row.id, work_key="sub:sub_1", due_at=shop.services.clock())
+    assert work_off(shop.services, "sub:sub_1").ended is not Ended.PAUSED
+    assert {row.held_by for row in rows(shop.services).values()} == {None}
 
 
 def test_resuming_that_is_cut_off_leaves_the_rest_to_look_by_itself(shop: Shop) -> None:
