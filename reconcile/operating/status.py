@@ -28,6 +28,8 @@ LONG_IN_FLIGHT = timedelta(minutes=10)
 RELAY_LATE = timedelta(seconds=15)
 # Whom the door refused this lately, with no delivery since, may be Stripe.
 REFUSED_LATELY = timedelta(hours=1)
+# A door that let something in this lately is there, whether or not it can say so.
+DELIVERED_LATELY = timedelta(minutes=1)
 # What says more about a mistake than one of its events does. When the cause is gone, one command
 # tries all of it again, and finds out what became of adjustments in flight.
 _CURES = dict.fromkeys(("StripeKeyRefused", "StripeUnavailable", "OutcomeUnknown"), "trueup doctor")
@@ -170,6 +172,9 @@ _REFUSALS = {
 }
 
 
+_SPEECHLESS = "none says that it lives (an earlier release, or no way to the queue's server)"
+
+
 def _receiver(session: Session, queue: QueueSeen | str, asked: Part | None, now: datetime) -> Part:
     """Return whether the door is there, and lets in what Stripe sends. `asked`: what it answered.
 
@@ -179,8 +184,10 @@ def _receiver(session: Session, queue: QueueSeen | str, asked: Part | None, now:
     seen = queue if isinstance(queue, QueueSeen) else None
     lines, do = [asked.line] if asked else [], list(asked.do) if asked else []
     if seen and not asked:
-        lines.append(alive(seen.receivers, "processes "))
-        do += [] if seen.receivers else ["trueup receiver"]
+        delivers = last is not None and now - last < DELIVERED_LATELY
+        known = bool(seen.receivers) or not delivers
+        lines.append(alive(seen.receivers, "processes ") if known else _SPEECHLESS)
+        do += [] if seen.receivers or delivers else ["trueup receiver"]
     lines.append(
         f"Stripe last delivered {ago(now, last)}" if last else "Stripe never delivered anything"
     )

@@ -114,6 +114,19 @@ def test_what_the_door_refuses_after_the_last_delivery_wakes_somebody(shop: Shop
     assert "142 with a bad signature" in found.line
 
 
+def test_a_door_that_lets_events_in_is_not_said_to_be_gone(shop: Shop) -> None:
+    """In a rolling upgrade: one of an earlier release gives no sign of life, and does its work."""
+    now = shop.services.clock()
+    mute = replace(IDLE, receivers=())
+    put(shop.services, received_at=now - timedelta(minutes=3))
+    gone = part(look_around(shop.services, mute), "receiver")
+    assert (gone.well, gone.do) == (False, ("trueup receiver",))
+    put(shop.services, received_at=now - timedelta(seconds=9))
+    there = part(look_around(shop.services, mute), "receiver")
+    assert (there.well, there.do) == (True, ())
+    assert there.line.startswith("none says that it lives")
+
+
 def test_a_row_that_nobody_hints_tells_of_a_missing_relay(shop: Shop) -> None:
     put(shop.services, due_at=datetime.now(UTC) - timedelta(minutes=1))
     found = part(look_around(shop.services, IDLE), "relay")
