@@ -49,6 +49,8 @@ _OF_COUNTS = (
     FindingKind.CONTRACT_OVERAGE,
     FindingKind.OVER_HARD_CAP,
     FindingKind.STRIPE_BELOW_FLOOR,
+    # Adopted when it was seen: nothing differs afterwards.
+    FindingKind.STRIPE_QUANTITY_CHANGED,
 )
 # Findings that are over without an event of their own subscription: when nothing calls for another
 # try, or when the other subscription is canceled.
