@@ -214,6 +214,22 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
     return next((due for due in dues if due.change or due.found), None)
 
 
+def come_in_time(services: Services, subscription: StripeSubscription) -> None:
+    """Have what was approved come due in the last hour of this period, planned for a later end.
+
+    Somebody has it billed by the month instead of by the year. The caller knows that none is due.
+    """
+    end = subscription.period_end
+    with services.sessions() as session:
+        planned = store.approved(session, subscription.id)
+    later = [each for each in planned if end is not None and each.period_end > end]
+    if end is None or not later:
+        return
+    due_at = _within_hour(services, end, now_of(services, subscription))
+    with services.sessions.begin() as session:
+        store.date(session, later, due_at)
+
+
 def _active(
     session: Session, services: Services, subscription_id: str, bought: Mapping[str, Seat]
 ) -> dict[str, int]:

@@ -107,6 +107,8 @@ def _in_rounds(course: Course, seen: Seen) -> Settled:
             if due and due.found and course.writes:
                 seen = _put_in_force(course, seen, due)
                 continue
+            if due is None and course.writes:
+                renewals.come_in_time(services, seen.subscription)
             owed = (due and due.change) or decision
             if noted.rule is not Row.UNCLEAR:
                 _close(course, own_findings.nothing_left_of(owed))

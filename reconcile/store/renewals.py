@@ -129,6 +129,12 @@ def move(
         _leave(session, row, {}, outcome)
 
 
+def date(session: Session, waits: Collection[Approved], due_at: datetime) -> None:
+    """Have these come due then."""
+    this = events.c.id.in_([each.id for each in waits]) & (events.c.state == "pending")
+    session.execute(update(events).where(this).values(**inbox.dated(due_at)))
+
+
 def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
     """Take back all of the kind that waits; who forces a rerun finds nothing to apply."""
     for row in _waiting(session, _of(subscription_id), kind):

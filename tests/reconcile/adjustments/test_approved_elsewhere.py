@@ -4,6 +4,7 @@ The seats may be on another subscription before the next cycle begins, the billi
 another one, and a subscription may be over.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +24,14 @@ from tests.support.approving import (
     waiting,
     withdrawn,
 )
-from tests.support.renewing import HOUR_S, advance, in_its_hour, period_end, told_of_something
+from tests.support.renewing import (
+    HOUR_S,
+    START,
+    advance,
+    in_its_hour,
+    period_end,
+    told_of_something,
+)
 from tests.support.shop import Shop, moment
 
 PLAN = "workspace_business"
@@ -147,6 +155,22 @@ def test_it_waits_for_the_end_that_the_period_has_by_now(monthly: Shop, clock: s
     assert found is not None
     assert found.period_end == moment(end)
     advance(shop, clock, end - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"pro": 8}
+
+
+def test_it_does_not_wait_for_an_end_that_the_period_had(monthly: Shop, clock: str) -> None:
+    """Somebody has it billed by the month instead: it came when the year would have ended."""
+    shop, sub = monthly, begun(monthly, clock, interval="year")
+    approve(shop, pro=8)
+    price = shop.services.catalog.price_of(PLAN, "pro", "month", "usd")
+    shop.edit(sub, "pro", 6, **{"items[0][price]": price.id})
+    shop.settle(sub)
+    with shop.services.sessions() as session:
+        due_at = session.scalars(select(events.c.due_at).where(events.c.state == "pending")).one()
+    end = timedelta(seconds=period_end(shop, sub) - START)
+    assert timedelta() < due_at - shop.services.clock() < end
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
     assert in_its_hour(shop, sub).ended == Ended.DONE
     assert shop.quantities(sub) == {"pro": 8}
 
