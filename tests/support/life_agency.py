@@ -33,6 +33,7 @@ class Agency(AgencyMembers):
         self.buy("agency", {"base": 2, "voice": 3}, PRICES)
         self.members: dict[str, Member] = {}
         self.auto_add = False
+        self.counted = dict.fromkeys(POOLS, 0)
         self.kept: Kept | None = None
         self.deliver()
         self.work()
@@ -201,8 +202,11 @@ class Agency(AgencyMembers):
     @rule()
     def night(self) -> None:
         """A nightly run finds the same without a webhook."""
+        before = self.counted
         self.sleep()
         self.looked_at(everything=True)
+        # Where nothing differs a night does not count.
+        self.counted = {pool: max(before[pool], self.counted[pool]) for pool in POOLS}
 
     def looked_at(self, *, everything: bool) -> None:
         """What had to be raised was; where it could not be charged, a person was told (0009)."""
@@ -215,7 +219,10 @@ class Agency(AgencyMembers):
         if everything and short:
             told = self.open_findings() & TOLD
             assert told, (there, floor, self.open_findings())
-        self.behind = short or (self.behind and not everything)
+        doubted = self.doubted()
+        self.behind = short or (self.behind and (doubted or not everything))
+        if not doubted:
+            self.counted = {pool: self.active(pool) for pool in POOLS}
 
     # --- what always holds
 

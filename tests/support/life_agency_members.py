@@ -36,12 +36,17 @@ class AgencyMembers(Billed):
 
     members: dict[str, Member]
     auto_add: bool
+    counted: dict[str, int]
 
     # --- the model
 
     def active(self, pool: str) -> int:
         """Active members on it."""
         return sum((m.pool, m.status) == (pool, "active") for m in self.members.values())
+
+    def doubted(self) -> bool:
+        """Whether a pool lost several since it was last counted: then no seats are added at all."""
+        return any(self.active(pool) == 0 and self.counted[pool] > 1 for pool in POOLS)
 
     def admins(self) -> int:
         """Active admins."""
@@ -120,11 +125,11 @@ class AgencyMembers(Billed):
             assert was.status in fits, answer.text
             assert room or self.behind, answer.text
             self.changed(name, was._replace(status="active"), "member.activated")
-            if full and not self.behind:
+            if full and (not self.behind or self.bought() != self.seats):
                 self.charged(now=True)
                 self.count_on(self.seats | {was.pool: self.seats[was.pool] + 1})
         elif was.status in fits and not self.behind:
-            assert not room, answer.text
+            assert not room or (full and self.doubted()), answer.text
 
     def leave(self, name: str, how: str, by_admin: bool) -> None:
         """B8 and B14: the last admin stays, the quantity stays."""
