@@ -6,10 +6,10 @@ its first night. A task that fails is called again later the same night and goes
 """
 
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from time import sleep
 from types import FrameType
 
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from reconcile import log, metrics, tracing
 from reconcile.errors import ShuttingDown
 from reconcile.nights import audit, nightly, prune
+from reconcile.nights.threads import GRACE_S
 from reconcile.services import Services, open_services
 from reconcile.settings import Settings
 from reconcile.store import runs
@@ -28,6 +29,10 @@ LOOK_S = 20.0
 
 # After a failure, and while another process is at it.
 AGAIN = timedelta(minutes=10)
+
+# A signal that comes just before the main thread waits in C interrupts nothing: Python runs its
+# handler when the wait is over. So it is told again; a task that ends in order has ended by then.
+TOLD_AGAIN_S = GRACE_S + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +76,30 @@ class Schedule:
         self._tasks = found
         self._began_at = services.clock()
         self._not_before: dict[str, datetime] = {}
-        self._stopping = threading.Event()
-        self._at_work = False
+        self._running = False
         self._log = structlog.get_logger()
 
     def run(self) -> None:
-        """Run what is due until `stop` is called."""
-        while not self._stopping.is_set():
-            for task in self._tasks:
-                self._look_at(task)
-            self._stopping.wait(LOOK_S)
+        """Run what is due until `stop` is called, by a signal: a task stops where it is."""
+        self._running = True
+        try:
+            while True:
+                self.look()
+                sleep(LOOK_S)
+        except ShuttingDown:
+            self._log.info("schedule ended, a task in hand goes on from there next time")
+        finally:
+            self._running = False
 
     def stop(self) -> None:
-        """End now: a task in hand stops where it is, and goes on from there next time."""
-        self._stopping.set()
-        if self._at_work:
+        """Interrupt `run`, wherever it is. To be called in its thread, and again if it went on."""
+        if self._running:
             raise ShuttingDown
+
+    def look(self) -> None:
+        """Run each task that is due now."""
+        for task in self._tasks:
+            self._look_at(task)
 
     def due(self, task: Task) -> date | None:
         """Return the night the task has still to do, or None."""
@@ -103,21 +116,14 @@ class Schedule:
         return None if over else moment.date()
 
     def _look_at(self, task: Task) -> None:
-        if self._stopping.is_set():
-            return
         try:
             night = self.due(task)
             if night is None:
-                return
-            self._at_work = True
-            if self._stopping.is_set():  # told so between the look at it and this line
                 return
             state = task.run(self._services, night)
         except Exception:  # noqa: BLE001 - one task's failure is not the next one's
             self._log.exception("the task could not run", task=task.name)
             state = "failed"
-        finally:
-            self._at_work = False
         if state != "done":
             self._not_before[task.name] = self._services.clock() + AGAIN
 
@@ -132,17 +138,16 @@ def main(settings: Settings) -> None:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
+        signal.setitimer(signal.ITIMER_REAL, TOLD_AGAIN_S)
         schedule.stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(each, stop)
     structlog.get_logger().info("schedule started")
     try:
         with signs_of_life(settings, NAME):
             schedule.run()
-        structlog.get_logger().info("schedule ended")
-    except ShuttingDown:
-        structlog.get_logger().info("stopped in the middle of a task, it goes on from there")
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         services.close()
         tracing.stop()
