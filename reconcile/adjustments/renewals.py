@@ -32,6 +32,7 @@ from reconcile.stripe_shapes import StripeSubscription
 
 LAST_HOUR = timedelta(hours=1)
 _CLOCKS_DIFFER = timedelta(minutes=1)
+_LOOK_FOR_UNKNOWN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +108,16 @@ def _missed(
 def hour_to_come(services: Services, subscription_id: str) -> datetime | None:
     """Return when the last hour of the period has begun, by our clock, if something waits for it.
 
-    None where it has, or nothing does. Raises as a read of Stripe does.
+    None where it has, or nothing does. In an hour where Stripe does not know the subscription: what
+    is over it still knows, so that is a wrong key, and what was approved is not lost over it.
+    Raises as a read of Stripe does.
     """
     try:
         subscription = services.stripe.subscription(subscription_id)
     except StripeGone:
-        return None
+        with services.sessions() as session:
+            waits = bool(store.approved(session, subscription_id))
+        return services.clock() + _LOOK_FOR_UNKNOWN if waits else None
     start, end = subscription.period_start, subscription.period_end
     if start is None or end is None or subscription.status in subscriptions.ENDED:
         return None

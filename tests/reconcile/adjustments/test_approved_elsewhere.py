@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import select
 
 from reconcile.adjustments import contract
+from reconcile.errors import StripeGone
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import Ended, work_off
+from reconcile.stripe_shapes import StripeSubscription
 from reconcile.tables import events
 from tests.support.approving import (
     EVE,
@@ -108,6 +110,25 @@ def test_with_a_subscription_that_is_over_it_ends_on_record(monthly: Shop, clock
     refused = contract.withdraw(shop.services, "org_1", actor=EVE)
     assert isinstance(refused, Refuse)
     assert refused.code == "nothing_waits"
+
+
+def test_what_a_wrong_key_does_not_find_goes_on_waiting(
+    monthly: Shop, clock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key of another mode or account every subscription is gone, and none is over."""
+
+    def unknown(_subscription_id: str) -> StripeSubscription:
+        raise StripeGone("No such subscription")
+
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(shop.services.stripe, "subscription", unknown)
+        assert in_its_hour(shop, sub).ended == Ended.POSTPONED
+    assert waiting(shop) is not None
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"pro": 8}
 
 
 def test_what_was_approved_later_where_the_seats_are_counts(monthly: Shop, clock: str) -> None:
