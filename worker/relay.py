@@ -27,11 +27,15 @@ from worker.standing import StandingCollector
 
 NAME = "relay"
 LONGEST_PAUSE_S = 5.0
+# So many notices are hinted while nothing else waits, and none while more does: there may be thousands
+# of them and the host slow, and whatever comes next stands behind those that are hinted.
+NOTICES_AHEAD = 10
 
 
 def hint_due(sessions: sessionmaker[Session], queue: Queue, settings: Settings) -> int:
     """Hint up to `relay_batch` due work keys, less what still waits, and return how many.
 
+    Seats go first: never more than a few notices are in front of what comes next.
     The rows are put off in the same transaction that hints: when the queue is away, they are due
     as before. Raises RedisError and SQLAlchemyError.
     """
@@ -42,7 +46,10 @@ def hint_due(sessions: sessionmaker[Session], queue: Queue, settings: Settings) 
         return 0
     with sessions.begin() as session:
         lease = timedelta(seconds=settings.hint_lease_s)
-        taken = store.take_due(session, limit=room, lease=lease)
+        taken = store.take_due(session, limit=room, lease=lease, notices=False)
+        left = min(room, NOTICES_AHEAD - waiting) - len(taken)
+        if left > 0:
+            taken += store.take_due(session, limit=left, lease=lease, notices=True)
         queue.hint([due.work_key for due in taken])
         if taken:
             crash_point(CrashPoint.AFTER_HINT)

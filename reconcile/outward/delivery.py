@@ -35,6 +35,9 @@ LONGEST_BREATH = timedelta(minutes=15)
 LONGEST_WAIT = timedelta(days=1)
 # How soon to look again while the slots are taken: spread, so that those who wait do not crowd.
 SLOT_WAIT_S = 3.0
+# No more of those that wait come due in one second: each look is a whole job.
+MOST_A_SECOND = 10
+SECOND = timedelta(seconds=1)
 
 _GONE = 410
 _ASKS_FOR_TIME = (429, 503)
@@ -74,12 +77,12 @@ def deliver(services: Services, notice_id: str) -> Told:
     now = services.clock()
     if hold is not None and hold.notice_id != notice_id and hold.until > now:
         # Spread over as long again: a crowd at the end would be a wait of its own, for seats too.
-        widest_s = min(hold.length, LONGEST_BREATH).total_seconds()
-        again_at = _spread(hold.until, widest_s)
+        widest = min(hold.length, LONGEST_BREATH)
+        again_at = _place(services, hold.until, widest.total_seconds())
         return Told(line="the host did not answer a moment ago", again_at=again_at)
     with _slot(services) as mine:
         if not mine:
-            again_at = _spread(now, SLOT_WAIT_S)
+            again_at = _place(services, now, SLOT_WAIT_S)
             return Told(line="other notices are on their way", again_at=again_at)
         answer = post(services, notice, at=now)
     if answer.taken:
@@ -188,8 +191,20 @@ def _breath(last: Hold | None, notice_id: str, now: datetime) -> timedelta:
     return min(last.length * 2 if outlasted else last.length, LONGEST_BREATH)
 
 
-def _spread(from_: datetime, widest_s: float) -> datetime:
-    return from_ + timedelta(seconds=Random().uniform(1.0, widest_s))  # noqa: S311 - it only spreads
+def _place(services: Services, from_: datetime, widest_s: float) -> datetime:
+    """Return when to look again: in a second that is not full, else in one as far off again.
+
+    So the wait grows with the crowd, which nobody has to count.
+    """
+    random = Random()  # noqa: S311 - it only spreads
+    nearest_s = 1.0
+    with services.sessions() as session:
+        while True:
+            place = from_ + timedelta(seconds=random.uniform(nearest_s, widest_s))
+            there = notices.due_within(session, place - SECOND / 2, SECOND, limit=MOST_A_SECOND)
+            if there < MOST_A_SECOND or widest_s >= LONGEST_WAIT.total_seconds():
+                return place
+            nearest_s, widest_s = widest_s, widest_s * 2
 
 
 def _seconds(retry_after: str) -> float | None:

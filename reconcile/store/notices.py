@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select, tuple_, update
+from sqlalchemy import RowMapping, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -139,6 +139,22 @@ def hold(session: Session) -> Hold | None:
         return None
     length = last.holds_until - last.tried_at
     return Hold(notice_id=last.id, until=last.holds_until, length=length)
+
+
+def due_within(session: Session, at: datetime, length: timedelta, *, limit: int) -> int:
+    """Return how many deliveries come due in that time from `at` on, counted up to `limit`."""
+    some = (
+        select(events.c.id)
+        .where(
+            # Not a parameter: by the index of those rows under any plan.
+            events.c.state == literal_column("'pending'"),
+            events.c.due_at >= at,
+            events.c.due_at < at + length,
+            events.c.type == DELIVER,
+        )
+        .limit(limit)
+    )
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
 
 def last_try(session: Session) -> Notice | None:

@@ -73,17 +73,22 @@ _LEASE_RAN_OUT = events.c.error_class.is_(None) & (
 )
 
 
-def take_due(session: Session, *, limit: int, lease: timedelta) -> list[Due]:
+def take_due(
+    session: Session, *, limit: int, lease: timedelta, notices: bool | None = None
+) -> list[Due]:
     """Return the work keys of up to `limit` due rows, oldest first, and put them off by `lease`.
 
-    Rows that another relay, a receiver or a worker is writing at this moment are passed over.
+    `notices`: only those, or all but those. Rows that another relay, a receiver or a worker is
+    writing at this moment are passed over.
     """
+    of_notices = events.c.work_key.startswith("notice:")
     picked = (
         select(events.c.id, _LEASE_RAN_OUT.label("rescued"))
         .where(
             events.c.state == "pending",
             events.c.due_at <= func.now(),
             events.c.work_key.is_not(None),
+            *([] if notices is None else [of_notices if notices else ~of_notices]),
         )
         .order_by(events.c.due_at)
         .limit(limit)

@@ -15,7 +15,7 @@ from reconcile.settings import Settings
 from tests.conftest import ROOT
 from tests.support.inbox import an_event, the_event
 from tests.support.workshop import Workshop, eventually
-from worker.queues import Queue
+from worker.queues import Queue, connect
 from worker.relay import hint_due
 
 MakeSettings = Callable[..., Settings]
@@ -39,6 +39,27 @@ def test_the_queue_is_kept_short_and_the_rest_waits_in_the_inbox(
     events(sessions, 12)
     assert [hint_due(sessions, queue, settings) for _ in range(3)] == [5, 0, 0]
     assert queue.depth() == 5
+
+
+def test_seats_go_first_whatever_crowd_of_notices_is_due(
+    settings: Settings, sessions: Sessions
+) -> None:
+    """The host may be slow, and thousands of them due."""
+    queue = Queue(settings)
+    roomy = settings.model_copy(update={"relay_batch": 500})
+    with sessions.begin() as session:
+        for number in range(20):
+            an_event(
+                session, work_key=f"notice:ntc_{number}", due_at=datetime(2026, 1, 1, tzinfo=UTC)
+            )
+    events(sessions, 3)
+    assert [hint_due(sessions, queue, settings) for _ in range(2)] == [5, 0], "two had room"
+    assert [key.partition(":")[0] for key in queue.waiting(10)] == ["sub"] * 3 + ["notice"] * 2
+    connect(settings).flushdb()
+    assert [hint_due(sessions, queue, roomy) for _ in range(2)] == [10, 0], "a few at a time"
+    events(sessions, 30, "next")
+    assert hint_due(sessions, queue, roomy) == 30
+    assert [key.partition(":")[0] for key in queue.waiting(50)] == ["notice"] * 10 + ["sub"] * 30
 
 
 def test_with_the_queue_away_the_rows_stay_due(

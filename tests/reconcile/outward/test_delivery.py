@@ -5,15 +5,17 @@ import hashlib
 import hmac
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import text, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from reconcile.database import exclusive
 from reconcile.outward import delivery
 from reconcile.services import Services
 from reconcile.settling.work import Ended
@@ -254,6 +256,48 @@ def test_those_that_wait_come_back_one_after_another(services: Services, host: H
         waits.append(again_at - held.until)
     assert timedelta() < min(waits) < max(waits) < held.length + timedelta(seconds=5)
     assert max(waits) - min(waits) > timedelta(seconds=5)
+
+
+def crowd(services: Services, from_: datetime, seconds: int) -> None:
+    """Fifteen other notices that come due in each of so many seconds."""
+    others = (
+        "insert into events (id, source, kind, type, work_key, payload, due_at) "
+        "select 'tru_' || n, 'request', 'request', :type, 'notice:ntc_' || n, '{}', "
+        "cast(:from_ as timestamptz) + make_interval(secs => n / 15.0) "
+        "from generate_series(0, :seconds * 15) as n"
+    )
+    with services.sessions.begin() as session:
+        values = {"type": notices.DELIVER, "from_": from_, "seconds": seconds}
+        session.execute(text(others), values)
+
+
+def test_a_crowd_that_waits_for_the_host_is_spread_further(services: Services, host: Host) -> None:
+    """However many there are, about ten come due in a second when the host is back."""
+    host.answer(503)
+    send(services, tell(services))
+    with services.sessions() as session:
+        held = notices.hold(session)
+    assert held is not None
+    crowd(services, held.until, 100)
+    waits = []
+    for number in range(2, 12):
+        again_at = send(services, tell(services, f"org_1/{number}")).again_at
+        assert again_at is not None
+        waits.append(again_at - held.until)
+    assert timedelta(seconds=99) < min(waits) < max(waits) < timedelta(seconds=250)
+
+
+def test_a_crowd_that_waits_for_a_slot_is_spread_further(services: Services, host: Host) -> None:
+    """Each look is a whole job, and a slow host takes few of them a second."""
+    now = services.clock()
+    crowd(services, now, 20)
+    with ExitStack() as taken:
+        for number in range(services.settings.host_webhook_at_once):
+            taken.enter_context(exclusive(services.engine, f"delivery:{number}"))
+        report = send(services, tell(services))
+    assert (report.ended, len(host.came)) == (Ended.POSTPONED, 0)
+    assert report.again_at is not None
+    assert timedelta(seconds=19) < report.again_at - now < timedelta(seconds=120)
 
 
 def test_one_notices_own_tries_do_not_make_the_wait_longer(services: Services, host: Host) -> None:
