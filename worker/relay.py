@@ -27,8 +27,8 @@ from worker.standing import StandingCollector
 
 NAME = "relay"
 LONGEST_PAUSE_S = 5.0
-# So many notices are hinted while nothing else waits, and none while more does: there may be thousands
-# of them and the host slow, and whatever comes next stands behind those that are hinted.
+# So many notices are hinted while nothing else waits, and none while more does: there may be
+# thousands of them and the host slow, and whatever comes next stands behind those that are hinted.
 NOTICES_AHEAD = 10
 
 
