@@ -6,7 +6,6 @@ keeps the queue short: what does not fit waits in the inbox, in order. Any numbe
 """
 
 import signal
-import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -70,14 +69,15 @@ class Relay:
         self._engine = build_engine(settings.database_url, pool_size=1)
         self._sessions = build_sessions(self._engine)
         self._queue = Queue(settings)
-        self._stopping = threading.Event()
+        # No threading.Event: the handler of a signal would wait for a lock of the wait it came in.
+        self._stopping = False
         self._shows_again = 0.0
         self._log = structlog.get_logger()
 
     def run(self) -> None:
         """Relay until `stop` is called; whatever is away is waited for."""
         failures = 0
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 hinted = hint_due(self._sessions, self._queue, self._settings)
                 self._show_life()
@@ -91,15 +91,15 @@ class Relay:
                 failures = 0
                 pause_s = 0.0 if hinted else self._settings.relay_poll_s
             if pause_s:
-                self._stopping.wait(pause_s)
+                time.sleep(pause_s)
         with suppress(RedisError):
             self._queue.gone(NAME)
         self._queue.close()
         self._engine.dispose()
 
     def stop(self) -> None:
-        """End after the round in hand."""
-        self._stopping.set()
+        """End after the round in hand, and the pause after it."""
+        self._stopping = True
 
     def _show_life(self) -> None:
         now = time.monotonic()
