@@ -244,7 +244,8 @@ def _withdraw(
             remedies=("look at the contract: it may be in force", "approve another change"),
         )
     for each in where:
-        renewals.withdraw(session, each, f"withdrawn by {actor.who}: {actor.because}")
+        because = f"withdrawn by {actor.who}: {actor.because}"
+        renewals.withdraw(session, each, because, dead_letters=True)
     audit.record(
         session,
         actor,
@@ -294,6 +295,25 @@ def follow_seats(services: Services, subscription_id: str) -> str | None:
             after={"subscription": to},
         )
     return told
+
+
+def call_to_seats(services: Services, subscription_id: str) -> None:
+    """Have what was approved and waits elsewhere looked at, if the seats are on this one by now.
+
+    Whoever works that off has it follow the seats, under that subscription's lock. Nothing else
+    settles one that was over before this one was heard of.
+    """
+    with services.sessions.begin() as session:
+        held = subscriptions.held(session, subscription_id)
+        organization = roster.organization(session, held.organization_id) if held else None
+        if organization is None:
+            return
+        if services.catalog.plan(organization.plan).rules.policy != SeatPolicy.CONTRACT:
+            return  # one of own seats has thousands of subscriptions, and nothing is approved
+        waits = renewals.approved_of(session, organization.id)
+        elsewhere = [each for each in waits if each.subscription_id != subscription_id]
+        if elsewhere and only_subscription(session, organization.id) == subscription_id:
+            renewals.date(session, elsewhere, services.clock())
 
 
 def end_unmade(services: Services, subscription_id: str, because: str) -> None:

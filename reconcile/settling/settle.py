@@ -140,6 +140,7 @@ def _followed(course: Course, settled: Settled) -> Settled:
     """Have what was approved go where the seats went: here it would be looked at for ever."""
     if not course.writes:
         return settled
+    contract.call_to_seats(course.services, course.subscription_id)
     moved = contract.follow_seats(course.services, course.subscription_id)
     return replace(settled, line=f"{settled.line}; {moved}") if moved else settled
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, func, literal, select, update
+from sqlalchemy import ColumnElement, func, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
@@ -16,6 +16,10 @@ from reconcile.tables import events, subscriptions
 LOWER = "trueup.renewal.lower"  # follows from the active count; the latest one counts
 APPROVED = "trueup.renewal.approved"  # an account manager's change of a contract
 PLANNED = frozenset({LOWER, APPROVED})
+
+_TO_MAKE = ("pending",)
+_NOT_MADE = ("pending", "dead")  # who requeues a dead letter has it made after all
+_LATER = "a later change was approved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ def plan_change(  # noqa: PLR0913 - one row, all by name
 
     Of each seat type the latest one counts: what was approved of another one before still stands.
     """
+    for row in _waiting(session, _of(subscription_id), APPROVED, "dead"):
+        _take_out(session, row, quantities, _LATER)
     wanted, reasons = dict(quantities), [approved]
     for row in _waiting(session, _of(subscription_id), APPROVED):
         before = orjson.loads(row.payload)
@@ -82,13 +88,13 @@ def approved(session: Session, subscription_id: str) -> tuple[Approved, ...]:
 
 
 def approved_of(session: Session, organization_id: str) -> tuple[Approved, ...]:
-    """Return those that wait on any subscription that was ever the organization's."""
-    return _approved(session, _of_any(organization_id))
+    """Return those of any subscription that was ever the organization's, dead letters as well."""
+    return _approved(session, _of_any(organization_id), *_NOT_MADE)
 
 
-def _approved(session: Session, which: ColumnElement[bool]) -> tuple[Approved, ...]:
+def _approved(session: Session, which: ColumnElement[bool], *states: str) -> tuple[Approved, ...]:
     found = []
-    for row in _waiting(session, which, APPROVED):
+    for row in _waiting(session, which, APPROVED, *states):
         payload = orjson.loads(row.payload)
         if payload["quantities"]:
             found.append(
@@ -109,14 +115,18 @@ def move(
 ) -> None:
     """Have what was approved wait for another subscription, looked at when it is due.
 
-    It keeps its place among those that wait there. A kind of seats that one of those names was
-    approved after it, and counts.
+    It keeps its place among those that wait there. Of a kind of seats that one of those names as
+    well the later one counts.
     """
-    later = {name for each in approved(session, to) for name in each.quantities}
+    there = _waiting(session, _of(to), APPROVED, *_NOT_MADE)
     for row in _waiting(session, _of(subscription_id), APPROVED):
         payload = orjson.loads(row.payload)
-        planned = payload["quantities"]
-        if left := {name: count for name, count in planned.items() if name not in later}:
+        after = [each for each in there if each.received_at > row.received_at]
+        later = {name for each in after for name in orjson.loads(each.payload)["quantities"]}
+        if left := _without(payload["quantities"], later):
+            for each in there:
+                if each not in after:
+                    _take_out(session, each, left, _LATER)
             moved = inbox.add_request(
                 session,
                 type=APPROVED,
@@ -135,9 +145,17 @@ def date(session: Session, waits: Collection[Approved], due_at: datetime) -> Non
     session.execute(update(events).where(this).values(**inbox.dated(due_at)))
 
 
-def withdraw(session: Session, subscription_id: str, outcome: str, *, kind: str = APPROVED) -> None:
+def withdraw(
+    session: Session,
+    subscription_id: str,
+    outcome: str,
+    *,
+    kind: str = APPROVED,
+    dead_letters: bool = False,
+) -> None:
     """Take back all of the kind that waits; who forces a rerun finds nothing to apply."""
-    for row in _waiting(session, _of(subscription_id), kind):
+    states = _NOT_MADE if dead_letters else _TO_MAKE
+    for row in _waiting(session, _of(subscription_id), kind, *states):
         if orjson.loads(row.payload)["quantities"]:
             _leave(session, row, {}, outcome)
 
@@ -156,13 +174,24 @@ def leave_out(
     wait, all of them were approved before; also those that wait where the seats were once.
     `outcome` says what ended the others.
     """
-    for row in _waiting(session, _of_any(organization_id), APPROVED):
-        planned = orjson.loads(row.payload)["quantities"]
-        left = {name: count for name, count in planned.items() if name not in seat_types}
+    for row in _waiting(session, _of_any(organization_id), APPROVED, *_NOT_MADE):
         if row.id == through:
-            _leave(session, row, left)
+            _take_out(session, row, seat_types)
             return
+        _take_out(session, row, seat_types, outcome)
+
+
+def _take_out(
+    session: Session, row: Any, seat_types: Collection[str], outcome: str | None = None
+) -> None:
+    planned = orjson.loads(row.payload)["quantities"]
+    # One that nothing is taken out of is not ended by it: it may be a dead letter of something else
+    if (left := _without(planned, seat_types)) != planned:
         _leave(session, row, left, outcome)
+
+
+def _without(quantities: Mapping[str, int], seat_types: Collection[str]) -> dict[str, int]:
+    return {name: count for name, count in quantities.items() if name not in seat_types}
 
 
 def _leave(
@@ -176,6 +205,9 @@ def _leave(
         values |= {
             "state": "done",
             "outcome": outcome,
+            "reason": None,
+            "error_class": None,
+            "error_fingerprint": None,
             "due_at": None,
             "finished_at": func.now(),
         }
@@ -191,11 +223,11 @@ def _plan(
 ) -> None:
     for row in _waiting(session, _of(subscription_id), kind):
         if orjson.loads(row.payload)["period_end"] == payload["period_end"]:
-            session.execute(
-                update(events)
-                .where(events.c.id == row.id)
-                .values(payload=orjson.dumps(payload), **inbox.dated(due_at))
-            )
+            values = {"payload": orjson.dumps(payload), **inbox.dated(due_at)}
+            if kind == APPROVED:
+                # As late as the latest of it: where it waits with others, the later one counts.
+                values["received_at"] = func.now()
+            session.execute(update(events).where(events.c.id == row.id).values(values))
             return
     inbox.add_request(
         session, type=kind, work_key=f"sub:{subscription_id}", payload=payload, due_at=due_at
@@ -236,9 +268,15 @@ def _of_any(organization_id: str) -> ColumnElement[bool]:
     return events.c.work_key.in_(select(literal("sub:") + subscriptions.c.id).where(whose))
 
 
-def _waiting(session: Session, which: ColumnElement[bool], kind: str) -> Sequence[Any]:
-    return session.execute(
-        select(events.c.id, events.c.work_key, events.c.payload, events.c.received_at)
-        .where(which, events.c.type == kind, events.c.state == "pending")
-        .order_by(events.c.received_at)
-    ).all()
+def _waiting(
+    session: Session, which: ColumnElement[bool], kind: str, *states: str
+) -> Sequence[Any]:
+    """Return the rows that wait to be made, the first received first; or those of these states."""
+    # One select a state: each has an index of its own.
+    found = [
+        select(events.c.id, events.c.work_key, events.c.payload, events.c.received_at).where(
+            which, events.c.type == kind, events.c.state == state
+        )
+        for state in states or _TO_MAKE
+    ]
+    return session.execute(union_all(*found).order_by("received_at")).all()

@@ -14,6 +14,7 @@ from reconcile.adjustments import contract
 from reconcile.errors import StripeGone
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import Ended, work_off
+from reconcile.store.renewals import APPROVED
 from reconcile.stripe_shapes import StripeSubscription
 from reconcile.tables import events
 from tests.support.approving import (
@@ -145,6 +146,45 @@ def test_what_was_approved_later_where_the_seats_are_counts(monthly: Shop, clock
     assert shop.quantities(new) == {"pro": 9}
     assert waiting(shop) is None
     assert shop.writes(new) == 1
+
+
+def test_what_is_approved_before_anybody_knows_where_the_seats_go_is_called_there(
+    monthly: Shop, clock: str
+) -> None:
+    """Nothing settles a subscription that is over: it stayed with it for the rest of the year."""
+    shop, old = monthly, begun(monthly, clock, interval="year")
+    approve(shop, pro=8)
+    over(shop, old)
+    new = another(shop, old)
+    shop.settle(new)
+    work_off(shop.services, f"sub:{old}")
+    assert pending(shop, old) == []
+    found = waiting(shop)
+    assert found is not None
+    end = moment(period_end(shop, new))
+    assert (found.subscription_id, found.period_end) == (new, end)
+    assert work_off(shop.services, f"sub:{new}").ended == Ended.POSTPONED
+
+
+def test_an_older_one_does_not_count_where_the_later_one_goes(monthly: Shop, clock: str) -> None:
+    """The seats went from one subscription to another, and back."""
+    shop, old = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    shop.sandbox.post(f"/v1/subscriptions/{old}", {"items[0][price]": shop.stickers()})
+    shop.take_out(old, "pro")
+    shop.settle(old)
+    new = another(shop, old)
+    shop.settle(new)
+    approve(shop, pro=9)
+    price = shop.services.catalog.price_of(PLAN, "pro", "month", "usd")
+    again = {"items[0][price]": price.id, "items[0][quantity]": 6}
+    shop.sandbox.post(f"/v1/subscriptions/{old}", again)
+    shop.settle(old)
+    over(shop, new)
+    found = waiting(shop)
+    assert found is not None
+    assert (found.subscription_id, dict(found.quantities)) == (old, {"pro": 9})
+    assert pending(shop, old) == [APPROVED]
 
 
 def test_a_change_that_is_made_ends_what_waits_elsewhere(monthly: Shop, clock: str) -> None:
