@@ -79,6 +79,8 @@ class Gate:
 
     def admit(self, request: Request) -> Token | Response:
         """Return the token that the request came with, or the answer that turns it away."""
+        if "Authorization" not in request.headers:
+            return _challenge()
         presented = _presented(request) or _NOBODY
         at = self._services.clock()
         with self._services.sessions.begin() as session:
@@ -103,15 +105,20 @@ class Gate:
                 "Too many requests without a valid token",
                 headers={"Retry-After": "60"},
             )
-        answer = problem(
-            HTTPStatus.UNAUTHORIZED,
-            "unauthenticated",
-            "A valid token is needed",
-            remedies=("send Authorization: Bearer and a token made by `trueup token create`",),
-        )
-        answer.headers.add("WWW-Authenticate", 'Bearer realm="trueup"')
-        answer.headers.add("WWW-Authenticate", 'Basic realm="trueup", charset="UTF-8"')
-        return answer
+        return _challenge()
+
+
+def _challenge() -> Response:
+    """Ask for a token. Who brought none has guessed nothing: a browser asks like that first."""
+    answer = problem(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthenticated",
+        "A valid token is needed",
+        remedies=("send Authorization: Bearer and a token made by `trueup token create`",),
+    )
+    answer.headers.add("WWW-Authenticate", 'Bearer realm="trueup"')
+    answer.headers.add("WWW-Authenticate", 'Basic realm="trueup", charset="UTF-8"')
+    return answer
 
 
 def _presented(request: Request) -> Presented | None:

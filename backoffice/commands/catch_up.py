@@ -38,7 +38,8 @@ def catch_up(by: str, because: str, wait_s: float, as_json: bool) -> None:
             kind = "written" if done.night.writes else "dry run"
             click.echo(f"nightly {done.night.state} ({kind}): {done.night.differences} differed, "
                        f"{done.night.settled} settled, {done.night.failed} failed")  # fmt: skip
-        click.echo(f"left: {done.unfinished} unfinished, {done.failing} failing, {done.dead} dead")
+        click.echo(f"left: {done.unfinished} unfinished, {done.failing} failing, {done.dead} dead, "
+                   f"{done.untold} notices not delivered")  # fmt: skip
         if not done.well:
             click.echo("next: trueup status")
     sys.exit(not done.well)

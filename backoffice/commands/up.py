@@ -45,8 +45,9 @@ def up(port: int, api_port: int, workers: int) -> None:
     rehearsal = not settings.stripe_api_key.get_secret_value()
     console = Console(stderr=True, highlight=False)
     stop = threading.Event()
+    # From a thread: the handler of a signal would wait for a lock of the wait it came in.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
     with local_servers(
         settings.data_dir,
         database_url=settings.database_url,

@@ -219,8 +219,9 @@ def _settings_of(env: dict[str, str]) -> Settings:
 def _leave_running(stage: Stage) -> None:
     """Say how to look around, and wait for Ctrl-C."""
     stop = threading.Event()
+    # From a thread: the handler of a signal would wait for a lock of the wait it came in.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
     shown = {
         "Stripe (sandbox)": f"{stage.buyer.url}  key {API_KEY}",
         "the API": f"{stage.host.url}  (a token: trueup token create)",

@@ -14,7 +14,7 @@ from reconcile.nights import audit, nightly
 from reconcile.nights.report import Report
 from reconcile.operating import repairing
 from reconcile.services import Services
-from reconcile.store import gauges, repairs
+from reconcile.store import gauges, inbox, repairs
 from reconcile.store.look import Filters
 
 WAIT_S = 600.0
@@ -28,7 +28,10 @@ Tell = Callable[[str], None]
 
 @dataclass(slots=True, kw_only=True)
 class CaughtUp:
-    """What was done. `unfinished` and `failing` are rows left when it was over; 0 is well."""
+    """What was done. `unfinished` and what follows is left when it was over; 0 is well.
+
+    `untold` are notices that the host has not taken, counted up to 10,000.
+    """
 
     audit: str = "not begun"
     looked_at: int = 0
@@ -40,12 +43,13 @@ class CaughtUp:
     unfinished: int = 0
     failing: int = 0
     dead: int = 0
+    untold: int = 0
 
     @property
     def well(self) -> bool:
         """Whether nothing is left behind."""
         night_well = self.night is not None and self.night.state == "done" and not self.night.failed
-        left = self.unfinished + self.failing + self.dead
+        left = self.unfinished + self.failing + self.dead + self.untold
         return self.audit == "done" and night_well and not left
 
 
@@ -76,6 +80,7 @@ def catch_up(services: Services, actor: Actor, *, tell: Tell, wait_s: float = WA
     with services.sessions() as session:
         figures = gauges.read(session.connection(), hint_lease_s=services.settings.hint_lease_s)
         done.unfinished = repairs.busy(session)
+        done.untold = repairs.untold(session, limit=inbox.COUNTED)
     done.failing, done.dead = sum(figures.failing.values()), sum(figures.dead.values())
     return done
 

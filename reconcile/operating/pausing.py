@@ -69,7 +69,7 @@ def resume(services: Services, scope: str, value: str, actor: Actor) -> Resumed 
             _what(scope, value),
             organization_id=value if scope == ORGANIZATION else None,
             before={"pause": found.id},
-            after={"released": held},
+            after={"held": held},
         )
     return _free(services, found, held)
 

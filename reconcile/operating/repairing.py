@@ -16,7 +16,7 @@ from reconcile.adjustments import seat_change
 from reconcile.envelope import InboxRow, Ours, read_event
 from reconcile.nights.nightly import UNSETTLED
 from reconcile.services import Services
-from reconcile.store import look, notices, repairs
+from reconcile.store import checkouts, look, notices, repairs
 from reconcile.store import work as work_store
 from reconcile.store.look import Event, Filters
 from reconcile.store.repairs import Requeue
@@ -31,7 +31,9 @@ LOOK_EVERY_S = 0.25
 
 # A request to look at an organization or a subscription again, whose own row says nothing else.
 LOOK_AGAIN = "trueup.reconcile.requested"
-_REPEATABLE = frozenset({ROSTER_CHANGED, UNSETTLED, LOOK_AGAIN, seat_change.TYPE, notices.DELIVER})
+_REPEATABLE = frozenset(
+    {ROSTER_CHANGED, UNSETTLED, LOOK_AGAIN, seat_change.TYPE, notices.DELIVER, checkouts.CLOSE}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,9 @@ def _why_finished(event: Event, *, force: bool) -> str | None:
 def _why_wait(event: Event) -> str | None:
     if event.held_by is not None:
         return f"it is {event.reason}: resume that"
-    return None if event.error_class else "it is pending already, and not after a failure"
+    if event.error_class or event.type == notices.DELIVER:  # which waits for another's failure
+        return None
+    return "it is pending already, and not after a failure"
 
 
 def _why_ignore(services: Services, event: Event) -> str | None:

@@ -30,6 +30,11 @@ def alive(heard_s: Sequence[float], what: str = "") -> str:
     return f"{told}, {len(silent)} not heard of for {span(max(silent))}" if silent else told
 
 
+def up_to(most: int, count: int) -> str:
+    """Return as words a count that stopped at `most`."""
+    return f"{count} or more" if count >= most else str(count)
+
+
 def counted(counts: Mapping[str, Any]) -> str:
     """Return counts by name as words."""
     return ", ".join(f"{value} {name}" for name, value in sorted(counts.items()))

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
-from reconcile.operating.screen import Part, ago, alive, counted, span
+from reconcile.operating.screen import Part, ago, alive, counted, span, up_to
 from reconcile.operating.status_nights import night_parts
 from reconcile.policy.values import CLOSED_BY_HAND, FindingKind
 from reconcile.services import Services
 from reconcile.settings import Settings
-from reconcile.store import gauges, look, notices, pauses, standing
+from reconcile.store import gauges, inbox, look, notices, pauses, standing
 from reconcile.store.gauges import Gauges
 from reconcile.store.look import Filters
 
@@ -33,7 +33,6 @@ DELIVERED_LATELY = timedelta(minutes=1)
 # What says more about a mistake than one of its events does. When the cause is gone, one command
 # tries all of it again, and finds out what became of adjustments in flight.
 _CURES = dict.fromkeys(("StripeKeyRefused", "StripeUnavailable", "OutcomeUnknown"), "trueup doctor")
-MOST_NOTICES = 10_000
 CATCH_UP = 'trueup catch-up --because "..."'
 
 
@@ -228,7 +227,7 @@ def _relay(session: Session, queue: QueueSeen | str, now: datetime) -> Part:
 def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -> Iterator[Part]:
     oldest, age_s = found.oldest_unfinished, found.oldest_unfinished_s
     late = age_s is not None and age_s > settings.ready_max_event_age_s
-    line = f"{found.unfinished} unfinished"
+    line = f"{up_to(inbox.COUNTED, found.unfinished)} unfinished"
     if age_s is not None:
         line += f"; {oldest} waits longest for a worker, {span(age_s)}"
     yield Part(
@@ -244,10 +243,11 @@ def _inbox(session: Session, settings: Settings, found: Gauges, now: datetime) -
     )
     failing = sum(found.failing.values())
     groups = look.error_groups(session, Filters(state="pending")) if failing else ()
+    told = {name: up_to(inbox.COUNTED, count) for name, count in found.failing.items()}
     yield Part(
         name="retrying",
         well=not failing,
-        line="; ".join((counted(found.failing), *(each.fingerprint for each in groups[:3])))
+        line="; ".join((counted(told), *(each.fingerprint for each in groups[:3])))
         if failing
         else "nothing",
         do=_each_once(
@@ -320,10 +320,10 @@ def _adjustments(found: Gauges) -> Part:
 
 
 def _notices(session: Session, settings: Settings) -> Part:
-    waiting = notices.undelivered(session, limit=MOST_NOTICES)
+    waiting = notices.undelivered(session, limit=inbox.COUNTED)
     last = notices.last_try(session) if waiting else None
     trouble = last.trouble if last else None
-    line = f"{waiting} not delivered" if waiting else "none waits"
+    line = f"{up_to(inbox.COUNTED, waiting)} not delivered" if waiting else "none waits"
     if trouble:
         line += f", {urlsplit(settings.host_webhook_url).hostname}: {trouble}"
     return Part(

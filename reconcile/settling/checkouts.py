@@ -4,7 +4,9 @@ A page that is paid in the same moment stays paid: Stripe closes only what is op
 then tells of itself, as a seat without a member.
 """
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
@@ -17,11 +19,8 @@ from reconcile.store.work import ClaimedEvent
 
 # While somebody is paying, Stripe may close nothing; a day later the page is over by itself.
 LOOK_AGAIN = timedelta(minutes=1)
-
-_OVER = {
-    "complete": "it was paid before it could be closed",
-    "expired": "it is closed already",
-}
+# Stripe knows its pages for longer than they last: one that it does not know is another account's.
+KEY_AGAIN = timedelta(hours=1)
 
 
 def close_page(services: Services, page_id: str, batch: list[ClaimedEvent]) -> Settled:
@@ -30,14 +29,15 @@ def close_page(services: Services, page_id: str, batch: list[ClaimedEvent]) -> S
     docs.stripe.com/api/checkout/sessions/expire. Raises Paused while writes to Stripe are, and the
     errors of a Stripe call.
     """
+    with services.sessions() as session:
+        asked = orjson.loads(work.payload_of(session, batch[0].id))
     try:
         page = services.stripe.read(f"/v1/checkout/sessions/{page_id}")
     except StripeGone:
-        return Settled(line="Stripe knows no such page")
+        return _unknown(services.clock(), asked)
     if page["status"] != "open":
-        return Settled(line=_OVER.get(page["status"], f"it is {page['status']}"))
+        return Settled(line=_over(page["status"], asked))
     with services.sessions() as session:
-        asked = orjson.loads(work.payload_of(session, batch[0].id))
         holding.guard(session, asked["organization"])
     try:
         services.stripe.expire_checkout_session(page_id)
@@ -45,3 +45,18 @@ def close_page(services: Services, page_id: str, batch: list[ClaimedEvent]) -> S
         again_at = services.clock() + LOOK_AGAIN
         return Settled(line=f"Stripe does not close it now: {error}", again_at=again_at)
     return Settled(line=f"the page on which {asked['member']} could have paid is closed")
+
+
+def _unknown(now: datetime, asked: Mapping[str, Any]) -> Settled:
+    if now.timestamp() >= asked["over_at"]:
+        return Settled(line="Stripe knows no such page, and it would be over")
+    line = "Stripe knows no such page: is the key of another account or mode?"
+    return Settled(line=line, again_at=now + KEY_AGAIN)
+
+
+def _over(status: str, asked: Mapping[str, Any]) -> str:
+    if status != "complete":
+        return f"it is {status} already"
+    if asked["status"] == "active":
+        return f"it was paid, and {asked['member']} is in"
+    return "it was paid before it could be closed"

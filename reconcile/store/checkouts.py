@@ -26,7 +26,7 @@ _LASTS_HOURS = 25
 _CLOSE_NEEDLESS = """
 with opened as (
     select distinct on (organization_id, subject)
-        organization_id, subject as member_id, after as opened_for,
+        organization_id, subject as member_id, at, after as opened_for,
         after ->> 'checkout_session' as page
     from audit_trail
     where action = :opened and at > now() - make_interval(hours => :lasts){whose}
@@ -36,7 +36,8 @@ insert into events (id, source, kind, type, object_id, organization_id, work_key
     traceparent, due_at)
 select 'tru_' || left(encode(sha256(convert_to(page, 'UTF8')), 'hex'), 32),
     'request', 'request', :type, page, p.organization_id, '{scope}:' || page,
-    convert_to(json_build_object('organization', p.organization_id, 'member', member_id)::text,
+    convert_to(json_build_object('organization', p.organization_id, 'member', member_id,
+        'status', m.status, 'over_at', extract(epoch from p.at)::bigint + :lasts * 3600)::text,
         'UTF8'),
     :traceparent, now()
 from opened as p

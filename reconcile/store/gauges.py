@@ -16,9 +16,6 @@ from reconcile.errors import ErrorClass
 from reconcile.store import inbox
 from reconcile.tables import adjustments, events, findings, pauses, runs
 
-# Of each class so many are counted: in an outage all that came in fails, and an alert needs few.
-_FAILING_COUNTED = 10_000
-
 # What a night found is held against the quietest of so many before it. Against the last one alone,
 # what comes anew every night would be news once.
 _NIGHTS_BEFORE = 7
@@ -77,7 +74,7 @@ def _failing(connection: Connection) -> dict[str, int]:
             select(events.c.error_class)
             # Not a parameter: by the index of those rows under any plan.
             .where(events.c.state == literal_column("'pending'"), events.c.error_class == each)
-            .limit(_FAILING_COUNTED)
+            .limit(inbox.COUNTED)
         )
         found[each.value] = connection.scalar(select(func.count()).select_from(some.subquery()))
     return {name: number for name, number in found.items() if number}

@@ -137,8 +137,8 @@ class Backlog:
     oldest_age_s: float | None = None
 
 
-# Counting stops at a page: readiness asks whether there is a backlog, not how many millions.
-_BACKLOG_COUNTED = 10_000
+# Counting stops here: readiness, an alert and on-call ask whether many wait, not how many millions.
+COUNTED = 10_000
 
 # The lease keeps the look short: what was hinted and not taken is due again within it. Requests
 # are dated by the host's clock, and none is wanted before it came in.
@@ -166,7 +166,5 @@ def backlog(connection: Connection, *, hint_lease_s: float) -> Backlog:
     pause). What a pause holds is not wanted. A job longer than the lease counts from the lease's
     end; `job_timeout_s` ends it.
     """
-    found = connection.execute(
-        text(_BACKLOG), {"counted": _BACKLOG_COUNTED, "lease": hint_lease_s}
-    ).one()
+    found = connection.execute(text(_BACKLOG), {"counted": COUNTED, "lease": hint_lease_s}).one()
     return Backlog(found[0], found[1], None if found[2] is None else float(found[2]))

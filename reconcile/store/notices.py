@@ -141,6 +141,13 @@ def hold(session: Session) -> Hold | None:
     return Hold(notice_id=last.id, until=last.holds_until, length=length)
 
 
+def end_hold(session: Session) -> None:
+    """Let the others go: whoever says that the host is back is believed until the next try."""
+    session.execute(
+        update(notices).where(notices.c.holds_until > func.now()).values(holds_until=None)
+    )
+
+
 def due_within(session: Session, at: datetime, length: timedelta, *, limit: int) -> int:
     """Return how many deliveries come due in that time from `at` on, counted up to `limit`."""
     some = (

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from reconcile.actor import Actor
 from reconcile.envelope import InboxRow
-from reconcile.store import audit, inbox
+from reconcile.store import audit, inbox, notices
 from reconcile.store.look import Event, Filters, events_by_ids, events_where
 from reconcile.tables import events
 
@@ -100,17 +100,22 @@ def discard(session: Session, event: Event, actor: Actor) -> None:
 
 
 def hurry_retries(session: Session) -> int:
-    """Make due now what waits for its next try after a failure; returns how many rows."""
+    """Make due now what waits for its next try after a failure; returns how many rows.
+
+    Also the notices that wait for another one's failure, which are no failures themselves.
+    """
+    failed = events.c.error_class.is_not(None)
     waiting = (
         select(events.c.id)
         .where(
             events.c.state == "pending",
-            events.c.error_class.is_not(None),
+            failed | (events.c.type == notices.DELIVER),
             events.c.held_by.is_(None),
             events.c.due_at > func.now(),
         )
         .with_for_update(skip_locked=True)
     )
+    notices.end_hold(session)
     hurried = update(events).where(events.c.id.in_(waiting)).values(due_at=func.now())
     return len(session.execute(hurried.returning(events.c.id)).all())
 
@@ -121,6 +126,20 @@ def busy(session: Session) -> int:
     these = events.c.held_by.is_(None) & (events.c.due_at <= soon)
     counted = select(func.count()).where(events.c.state == "pending", these)
     return session.scalar(counted) or 0
+
+
+def untold(session: Session, *, limit: int) -> int:
+    """Return how many notices wait to be delivered, counted up to `limit`; held ones are not."""
+    some = (
+        select(events.c.id)
+        .where(
+            events.c.state == "pending",
+            events.c.type == notices.DELIVER,
+            events.c.held_by.is_(None),
+        )
+        .limit(limit)
+    )
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
 
 def _tries_and(ended: str, line: str) -> ColumnElement[Any]:

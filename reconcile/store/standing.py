@@ -14,7 +14,6 @@ from reconcile.store.look import Filters, events_where
 from reconcile.store.runs import Run, latest_of_each
 from reconcile.tables import events, findings
 
-COUNTED = 10_000
 LAG_OVER = timedelta(hours=1)
 _SAMPLE = 1000
 

@@ -50,7 +50,9 @@ class StatusView(View):
 class JobView(View):
     """One work key with something to do."""
 
-    work_key: str = Field(description="`sub:...`, `org:...`, `cus:...`, `notice:...`.")
+    work_key: str = Field(
+        description="`sub:...`, `org:...`, `cus:...`, `notice:...`, `review:...`, `checkout:...`."
+    )
     state: Literal["running", "queued", "due", "retrying", "held", "later"] = Field(
         description="Where it is; `due` waits for the relay."
     )

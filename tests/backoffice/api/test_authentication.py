@@ -74,6 +74,14 @@ def test_many_failures_are_refused_and_a_right_token_still_comes_in(
     api.with_token(right).get("/organizations").ok()
 
 
+def test_who_brings_no_token_has_guessed_nothing(api: Client) -> None:
+    """A browser asks so first, and asks for the password only when it is told to."""
+    asked = api.with_token(None)
+    answers = [asked.get("/organizations") for _ in range(FAILURES_OF_AN_ADDRESS + 3)]
+    assert {(each.status, "WWW-Authenticate" in each.headers) for each in answers} == {(401, True)}
+    api.with_token(invented(0)).get("/organizations").problem(401, "unauthenticated")
+
+
 def invented(number: int) -> str:
     return f"trueup_{number:016x}_{number:064x}"
 

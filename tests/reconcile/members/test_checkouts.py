@@ -8,16 +8,18 @@ import pytest
 import requests
 
 from reconcile.actor import Actor
+from reconcile.errors import StripeGone
 from reconcile.members import organizations, own_seats
 from reconcile.members.inviting import accept, invite
 from reconcile.members.joining import Done, Outcome
 from reconcile.members.membership import block, remove, revoke
 from reconcile.members.own_seats import Asked, Checkout
 from reconcile.members.roster_import import import_files
-from reconcile.operating import pausing
+from reconcile.operating import pausing, repairing
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import Ended, work_off
 from reconcile.store import checkouts
+from reconcile.store.look import Filters
 from tests.support.inbox import change_event
 from tests.support.operating import rows, work_all
 from tests.support.roster import add_member
@@ -122,7 +124,32 @@ def test_it_is_closed_when_stripe_is_back_also_where_no_answer_came(shop: Shop) 
     block(shop.services, "org_1", "bob", actor=ANN)
     assert work_off(shop.services, f"checkout:{page.id}").ended is Ended.RETRY
     look_again(shop, page)
-    assert outcome(shop, page) == "it is closed already"
+    assert outcome(shop, page) == "it is expired already"
+
+
+def test_a_page_that_a_wrong_key_does_not_find_is_closed_with_the_right_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opens(shop)
+    block(shop.services, "org_1", "bob", actor=ANN)
+
+    def not_found(path: str, /, **params: Any) -> Any:
+        raise StripeGone("No such checkout session")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.services.stripe, "read", not_found)
+        assert work_off(shop.services, f"checkout:{page.id}").ended is Ended.POSTPONED
+    look_again(shop, page)
+    assert state(shop, page) == "expired"
+    finished = Filters(type=checkouts.CLOSE)
+    assert len(repairing.plan_requeue(shop.services, finished, force=True).ids) == 1
+
+
+def test_who_pays_and_is_let_in_is_not_said_to_have_paid_too_early(shop: Shop) -> None:
+    page = opens(shop)
+    shop.settle(pays(shop, page)["subscription"])
+    work_all(shop.services)
+    assert outcome(shop, page) == "it was paid, and bob is in"
 
 
 def look_again(shop: Shop, page: Checkout) -> None:

@@ -4,13 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import delete
 
 from reconcile.nights import checks
 from reconcile.operating.catching_up import catch_up
 from reconcile.services import Services
+from reconcile.settling.work import Ended
 from reconcile.store import pauses
 from reconcile.tables import events
+from tests.reconcile.outward.conftest import send, tell, with_settings
+from tests.support.host import SECRET, running_host
 from tests.support.operating import KIM, audited, dead, put, rows, working
 from tests.support.shop import Shop
 
@@ -80,6 +84,30 @@ def test_what_no_event_tells_is_found_by_the_comparison(shop: Shop) -> None:
         done = catch_up(services, KIM, tell=lambda _: None, wait_s=60)
     assert done.well
     assert shop.quantities(subscription)["voice"] == 2
+
+
+def test_notices_that_wait_for_one_that_failed_are_delivered_too(shop: Shop) -> None:
+    """The host is back, and whoever says so is not to wait for up to hours."""
+    with running_host() as host:
+        services = with_settings(
+            write(shop.services),
+            host_webhook_url=host.url,
+            host_webhook_secrets=(SecretStr(SECRET),),
+        )
+        told = {tell(services, f"org_1/{number}") for number in range(3)}
+        host.answer(503, retry_after="3000")
+        ended = [send(services, each).ended for each in told]
+        assert ended == [Ended.WAITING, Ended.POSTPONED, Ended.POSTPONED]
+        with working(services):
+            for _ in told:
+                host.answer(503, retry_after="3000")
+            away = catch_up(services, KIM, tell=lambda _: None, wait_s=20)
+            assert (away.untold, away.well) == (3, False), away
+            host.answers.clear()
+            tried = len(host.came)
+            done = catch_up(services, KIM, tell=lambda _: None, wait_s=20)
+        assert {each.id for each in host.came[tried:]} == told
+        assert done.well, done
 
 
 @pytest.mark.parametrize("error_class", ["permanent", "waiting"])
