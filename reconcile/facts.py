@@ -24,9 +24,9 @@ from reconcile.policy.values import (
 )
 from reconcile.roster import Counts
 from reconcile.services import Services
-from reconcile.store import adjustments, contracts, own_seats, subscriptions
+from reconcile.store import adjustments, contracts, findings, own_seats, subscriptions
 from reconcile.store import roster as roster_store
-from reconcile.store.contracts import Contract
+from reconcile.store.findings import Scope
 from reconcile.store.roster import AutoAdd, Organization
 from reconcile.store.subscriptions import Held, Seat
 from reconcile.stripe_shapes import StripeItem, StripeSubscription
@@ -88,13 +88,28 @@ def concerns_us(
         catalog.seat_for_price(i.price_id) or catalog.is_fee(i.price_id) for i in subscription.items
     ):
         return True
-    # It was: somebody took the item out, or changed its price, and is to hear of it; also that it
-    # is over, and when what was found of it is.
-    if subscriptions.held(session, subscription.id) is not None:
+    if _concerned_us(session, subscription):
         return True
     # A plan that includes its seats need have no price of ours to be known by.
     return organization is not None and (
         services.catalog.plan(organization.plan).rules.policy == SeatPolicy.INCLUDED
+    )
+
+
+def _concerned_us(session: Session, subscription: StripeSubscription) -> bool:
+    """Return whether it had seats: somebody took the item out, or changed its price.
+
+    They are to hear of it; also that it is over, and when what was found of it is. Recorded is more
+    than that: of a plan that includes its seats also what is sold beside them was.
+    """
+    held = subscriptions.held(session, subscription.id)
+    if held is None:
+        return False
+    scope = Scope(organization_id=held.organization_id, subscription_id=held.id)
+    return bool(
+        subscriptions.seats_of(session, subscription.id)
+        or subscription.status in subscriptions.ENDED
+        or findings.open_of(session, scope)
     )
 
 
@@ -137,11 +152,12 @@ def record(
             price_id=item.price_id,
             stripe_quantity=item.quantity,
         )
-    if agreed := _agreed(session, services, seen, organization):
-        # Bought is what the contract says (A6): not what is first seen in Stripe, nor what was
-        # agreed before the seats came here.
-        subscriptions.write_quantities(session, subscription.id, agreed.quantities)
     rules = services.catalog.plan(organization.plan).rules
+    member_id = subscription.metadata.get(services.settings.member_metadata_key)
+    # Bought is what the contract says (A6): not what is first seen in Stripe, nor what was agreed
+    # before the seats came here.
+    agreed = _agreed(session, rules, organization.id, member_id)
+    subscriptions.write_quantities(session, subscription.id, agreed)
     for seat_type in bought.keys() - found.keys():
         if seat_type in rules.seat_types and rules.policy != SeatPolicy.INCLUDED:
             subscriptions.miss_seat(session, subscription.id, seat_type)
@@ -152,17 +168,16 @@ def record(
 
 
 def _agreed(
-    session: Session, services: Services, seen: Seen, organization: Organization
-) -> Contract | None:
-    """Return the contract that says what is bought, or None.
+    session: Session, rules: PlanRules, organization_id: str, member_id: str | None
+) -> Mapping[str, int]:
+    """Return what a contract says is bought, by seat type; nothing where there is none.
 
     An old one says nothing of the plan that came after it, and none does of a member's own seat.
     """
-    if services.catalog.plan(organization.plan).rules.policy != SeatPolicy.CONTRACT:
-        return None
-    if seen.subscription.metadata.get(services.settings.member_metadata_key):
-        return None
-    return contracts.in_force(session, organization.id)
+    if rules.policy != SeatPolicy.CONTRACT or member_id:
+        return {}
+    contract = contracts.in_force(session, organization_id)
+    return contract.quantities if contract else {}
 
 
 def _seat_of(
@@ -205,6 +220,9 @@ def of_subscription(
     )
     live = live_with_seats(session, rules, held)
     elsewhere = bool(live) and held.id not in live
+    # Of several subscriptions, or where no seats are at all, nobody knows which is to have them.
+    only = live == {held.id}
+    agreed = _agreed(session, rules, held.organization_id, held.member_id) if only else {}
     facts = SubscriptionFacts(
         subscription_id=held.id,
         organization_id=organization.id,
@@ -212,7 +230,7 @@ def of_subscription(
         standing=standing,
         seats=()
         if elsewhere and Standing.DEAD not in standing
-        else _seats(session, services, held, rules, counts, problems),
+        else _seats(session, services, held, rules, counts, problems, agreed),
         live_subscriptions=len(live),
         succeeded=Standing.DEAD in standing and elsewhere,
         adjustment_in_flight=adjustments.pending(session, held.id) is not None,
@@ -241,6 +259,7 @@ def _seats(  # noqa: PLR0913, PLR0917 - what the seats of one subscription are p
     rules: PlanRules,
     counts: Counts,
     problems: Mapping[str, ItemProblem],
+    agreed: Mapping[str, int],
 ) -> tuple[SeatFacts, ...]:
     bought = subscriptions.seats_of(session, held.id)
     automatic = roster_store.auto_add_settings(session, held.organization_id)
@@ -260,12 +279,13 @@ def _seats(  # noqa: PLR0913, PLR0917 - what the seats of one subscription are p
                 active=None
                 if counts.by_seat_type is None
                 else counts.by_seat_type.get(seat_type, 0),
-                quantity=seat.quantity if seat else 0,
+                quantity=seat.quantity if seat else agreed.get(seat_type, 0),
                 stripe_quantity=seat.stripe_quantity if seat else None,
                 active_before=seat.active_seen if seat and seat_type in rules.seat_types else None,
                 auto_add=bool(auto and auto.enabled),
                 auto_add_ceiling=ceiling_of(services, seat, auto),
                 item_problem=problems.get(seat_type),
+                awaited=seat is None and agreed.get(seat_type, 0) > 0,
             )
         )
     return tuple(found)

@@ -94,6 +94,16 @@ def test_seats_of_a_plan_that_includes_them_are_missed_in_stripe_by_nobody(shop:
     assert shop.findings(sub) == set()
 
 
+def test_what_was_sold_beside_included_seats_is_none_of_ours_in_the_next_plan(shop: Shop) -> None:
+    customer = shop.organization(plan="workspace_starter", pro=1)
+    form = {"customer": customer, "items[0][price]": shop.stickers()}
+    beside = str(shop.sandbox.post("/v1/subscriptions", form)["id"])
+    shop.settle(beside)
+    goes_to(shop, "workspace_business")
+    shop.settle(beside)
+    assert shop.findings(beside) == set()
+
+
 def test_the_seats_are_where_stripe_has_them(shop: Shop) -> None:
     """They moved to a subscription of their own; the old one lives on with something else."""
     customer = shop.organization(base=2)
