@@ -5,6 +5,7 @@ finding is opened. A finding's line says what is wrong, with the counts, and wha
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from reconcile.policy.standing import is_paid
 from reconcile.policy.values import (
@@ -105,11 +106,18 @@ def item_problem(rules: PlanRules, seat: SeatFacts) -> ItemProblem | None:
 def is_missing(facts: SubscriptionFacts, seat: SeatFacts) -> bool:
     """Return whether Stripe has no item for a seat type that is bought or used.
 
-    A dead subscription is not asked: nothing is bought on it, and no item will come back.
+    A dead subscription is not asked: nothing is bought on it, and no item will come back. Nor is
+    what a contract adds: it is not bought yet.
     """
     if Standing.DEAD in facts.standing:
         return False
-    return seat.stripe_quantity is None and bool(seat.quantity or seat.active)
+    used = seat.active or (seat.quantity and not seat.awaited)
+    return seat.stripe_quantity is None and bool(used)
+
+
+def compared(seat: SeatFacts) -> SeatFacts:
+    """Return the seats as they are held against a contract: S is 0 of those still to be added."""
+    return replace(seat, stripe_quantity=0) if seat.awaited else seat
 
 
 def observe_shape(facts: SubscriptionFacts) -> Iterator[Observation]:
@@ -203,7 +211,7 @@ def observe_quantities(facts: SubscriptionFacts) -> Iterator[Observation]:
         return
     if Standing.DEAD in facts.standing:
         return
-    for seat in facts.seats:
+    for seat in map(compared, facts.seats):
         if seat.stripe_quantity is None or item_problem(facts.rules, seat):
             continue
         label = label_of(facts.rules, seat.seat_type)

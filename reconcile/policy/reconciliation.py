@@ -230,7 +230,7 @@ def _by_policy(facts: SubscriptionFacts) -> tuple[Keep | Change, Row]:
     trialing = Standing.TRIALING in facts.standing
     rulings = {
         seat.seat_type: rule_on(facts.rules, seat, trialing)
-        for seat in facts.seats
+        for seat in map(observing.compared, facts.seats)
         if seat.stripe_quantity is not None
     }
     return _netted(facts, rulings)

@@ -114,6 +114,7 @@ class SeatFacts:
     auto_add: bool = False
     auto_add_ceiling: int | None = None  # in seats; a ceiling in money is converted before
     item_problem: ItemProblem | None = None
+    awaited: bool = False  # a contract says Q, and Stripe has not had such an item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,6 +255,24 @@ def test_contract_with_s_unlike_q_is_the_account_managers(standing: Standing) ->
     assert verdict.observations[0].notify == "account_manager"
 
 
+@pytest.mark.parametrize(
+    ("active", "row", "also"),
+    [(0, Row.CONTRACT_DIFFERS, set()), (1, Row.UNCLEAR, {F.ITEM_MISSING})],
+)
+def test_what_a_contract_names_and_stripe_never_had_differs(
+    active: int, row: Row, also: set[FindingKind]
+) -> None:
+    """contract.differs."""
+    seats = (seat(5, 5, 5, seat_type="base"), seat(active, 3, None, awaited=True))
+    verdict = reconcile(subscription(*seats, rules=rules(CONTRACT)))
+    assert isinstance(verdict.decision, Keep)
+    assert verdict.rule == row
+    assert kinds(verdict) == {F.CONTRACT_DRIFT} | also
+    drift = verdict.observations[-1]
+    assert drift.seat_type == "voice"
+    assert drift.detail == {"quantity": 3, "stripe_quantity": 0}
+
+
 def test_contract_overage_records_the_peak() -> None:
     """contract.overage."""
     verdict = reconcile(subscription(seat(7, 5, 5), rules=rules(CONTRACT)))

@@ -275,6 +275,28 @@ def test_seats_of_a_kind_that_is_not_on_the_subscription_yet_are_added(
     assert shop.findings(sub) == set()
 
 
+def test_a_kind_that_is_agreed_and_that_stripe_never_had_is_a_drift(
+    two_kinds: Shop, clock: str
+) -> None:
+    """Compared with nothing, nobody was billed for it, and nobody heard of it."""
+    shop = two_kinds
+    sub = shop.subscribe(shop.organization(base=3, test_clock=clock), {"base": 5})
+    shop.settle(sub)
+    agree(shop, base=5, voice=3)
+    shop.settle(sub)
+    assert shop.findings(sub) == {"contract_drift"}
+    assert shop.writes(sub) == 0
+    agree(shop, base=5)
+    shop.settle(sub)
+    assert shop.findings(sub) == set(), "the account manager records what is right"
+    agree(shop, base=5, voice=3)
+    approve(shop, voice=3)
+    advance(shop, clock, period_end(shop, sub) - HOUR_S // 2)
+    assert in_its_hour(shop, sub).ended == Ended.DONE
+    assert shop.quantities(sub) == {"base": 5, "voice": 3}
+    assert shop.findings(sub) == set(), "or has it added"
+
+
 def test_one_that_was_declined_is_not_forgotten_over_the_next_one(
     two_kinds: Shop, clock: str
 ) -> None:

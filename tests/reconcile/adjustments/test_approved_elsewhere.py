@@ -249,3 +249,18 @@ def test_what_is_agreed_meanwhile_is_of_the_subscription_that_is_left(
     shop.settle(new)
     assert shop.findings(new) == {"contract_drift"}
     assert shop.seats(new)["pro"].quantity == 10
+
+
+def test_which_of_two_subscriptions_is_to_have_what_is_new_is_not_guessed(
+    two_kinds: Shop, clock: str
+) -> None:
+    shop = two_kinds
+    customer = shop.organization(base=3, test_clock=clock)
+    subs = [shop.subscribe(customer, {"base": 5}) for _ in range(2)]
+    agree(shop, base=5, voice=3)
+    for sub in subs * 2:
+        shop.settle(sub)
+    assert shop.findings(subs[0]) == shop.findings(subs[1]) == {"several_subscriptions"}
+    over(shop, subs[0])
+    shop.settle(subs[1])
+    assert shop.findings(subs[1]) == {"contract_drift"}
