@@ -24,10 +24,9 @@ from reconcile.adjustments.preparing import now_of
 from reconcile.errors import StripeGone
 from reconcile.policy.values import Change, PlanRules, Proration, SeatPolicy
 from reconcile.services import Services
+from reconcile.store import contracts, roster, subscriptions
 from reconcile.store import renewals as store
-from reconcile.store import roster, subscriptions
 from reconcile.store.renewals import Approved
-from reconcile.store.subscriptions import Seat
 from reconcile.stripe_shapes import StripeSubscription
 
 LAST_HOUR = timedelta(hours=1)
@@ -208,13 +207,12 @@ def approved(services: Services, subscription: StripeSubscription) -> Due | None
         rules = _rules(session, services, subscription.id) if planned else None
         if rules is None or rules.policy != SeatPolicy.CONTRACT:
             return None
-        bought = subscriptions.seats_of(session, subscription.id)
-        active = _active(session, services, subscription.id, bought)
+        present = _present(session, services, subscription.id, rules)
     in_its_hour = now_of(services, subscription) >= end - LAST_HOUR
     here = [each for each in planned if each.period_end > start and in_its_hour]
     missed = [each for each in planned if each.period_end <= start]
-    dues = [_due(each, rules, subscription, bought, active, None) for each in here]
-    dues += [_due(each, rules, subscription, bought, active, start) for each in missed]
+    dues = [_due(each, present, subscription, None) for each in here]
+    dues += [_due(each, present, subscription, start) for each in missed]
     dues.sort(key=lambda due: not due.found)
     return next((due for due in dues if due.change or due.found), None)
 
@@ -235,33 +233,51 @@ def come_in_time(services: Services, subscription: StripeSubscription) -> None:
         store.date(session, later, due_at)
 
 
-def _active(
-    session: Session, services: Services, subscription_id: str, bought: Mapping[str, Seat]
-) -> dict[str, int]:
-    """Return who is active by seat type, of seats that are not on the subscription yet as well."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Present:
+    """What an approved change is held against: quantities by seat type."""
+
+    rules: PlanRules
+    there: Mapping[str, int]  # in Stripe
+    agreed: Mapping[str, int]
+    active: Mapping[str, int]
+
+
+def _present(
+    session: Session, services: Services, subscription_id: str, rules: PlanRules
+) -> _Present:
+    """Return the seats as they are, those that are not on the subscription yet as well."""
     held = subscriptions.held(session, subscription_id)
     assert held is not None
+    bought = subscriptions.seats_of(session, subscription_id)
+    contract = contracts.in_force(session, held.organization_id)
     counts = services.roster.counts(session, held.organization_id).by_seat_type or {}
-    return {**counts, **{name: seat.active_seen or 0 for name, seat in bought.items()}}
+    return _Present(
+        rules=rules,
+        there={name: seat.stripe_quantity or 0 for name, seat in bought.items()},
+        agreed={
+            **(contract.quantities if contract else {}),
+            **{name: seat.quantity for name, seat in bought.items()},
+        },
+        active={**counts, **{name: seat.active_seen or 0 for name, seat in bought.items()}},
+    )
 
 
-def _due(  # noqa: PLR0913, PLR0917 - what one approved change is held against
+def _due(
     planned: Approved,
-    rules: PlanRules,
+    present: _Present,
     subscription: StripeSubscription,
-    bought: Mapping[str, Seat],
-    active: Mapping[str, int],
     missed_since: datetime | None,
 ) -> Due:
     # Never below who is active by now, whatever was approved then; and the plan may be another one.
     wanted = {
-        name: max(count, active.get(name, 0))
+        name: max(count, present.active.get(name, 0))
         for name, count in planned.quantities.items()
-        if name in rules.seat_types
+        if name in present.rules.seat_types
     }
-    agreed = {name: seat.quantity for name, seat in bought.items()}
-    there = {name: seat.stripe_quantity or 0 for name, seat in bought.items()}
-    quantities = {name: count for name, count in wanted.items() if count != there.get(name, 0)}
+    quantities = {
+        name: count for name, count in wanted.items() if count != present.there.get(name, 0)
+    }
     change = Change(
         quantities=quantities,
         proration=Proration.CHARGE_NOW if missed_since else Proration.NONE,
@@ -275,7 +291,7 @@ def _due(  # noqa: PLR0913, PLR0917 - what one approved change is held against
         found={
             name: count
             for name, count in wanted.items()
-            if name not in quantities and count != agreed.get(name, 0)
+            if name not in quantities and count != present.agreed.get(name, 0)
         },
         prorated_from=missed_since,
         actor=planned.actor,

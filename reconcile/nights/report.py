@@ -52,7 +52,7 @@ class Report:
     rows: int = 0  # of their items
     differing: dict[str, int] = field(default_factory=dict)  # by what differs
     unknown: int = 0  # subscriptions of nobody we know
-    bereft: int = 0  # organizations with active members and no subscription
+    bereft: int = 0  # organizations with active members and no subscription that has seats
     roster_problem: str | None = None  # why nobody could be counted: compared without
     settled: int = 0
     postponed: int = 0  # something is in flight, or another process has it

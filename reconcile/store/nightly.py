@@ -184,7 +184,7 @@ class Compared:
     """What the comparison told by itself, without a look at any one subscription."""
 
     unknown: Told  # subscriptions of nobody we know
-    bereft: Told  # organizations with active members and no subscription
+    bereft: Told  # organizations with active members and no subscription that has seats
 
 
 def compare(  # noqa: PLR0913 - what a comparison depends on, all by name

@@ -129,6 +129,17 @@ _DIFFERENCES = f"""
                           and live.member_id = m.id and live.status in ('active', 'trialing')))
 
     union all
+    select 'sub:' || live.id, 15, 'agreed seats'
+    from live join contracts as c on c.organization_id = live.organization_id
+    cross join lateral jsonb_each_text(c.quantities) as k (seat_type, agreed)
+    where live.policy = 'contract' and live.member_id is null and cast(k.agreed as int) > 0
+      and not exists (select from contracts as newer
+                      where newer.organization_id = c.organization_id and newer.id > c.id)
+      and exists (select from seats as q where q.subscription_id = live.id)
+      and not exists (select from seats as q
+                      where q.subscription_id = live.id and q.seat_type = k.seat_type)
+
+    union all
     select 'org:' || c.organization_id, 14, 'contract ends'
     from contracts as c join organizations as o on o.id = c.organization_id
     join plans as p on p.plan = o.plan and p.policy = 'contract'
@@ -195,22 +206,24 @@ UNKNOWN = f"""{_LIVE},
     )
     {_COUNT}"""
 
-# Seats in use that nobody pays for. What was opened about a subscription that is over by now is
-# gone, too, when the organization has another one, or nobody active any more.
+# Seats in use that nobody pays for; what the customer buys beside seats pays for none. What was
+# opened about a subscription that is over by now is gone, too, when the organization has another
+# one, or nobody active any more.
 BEREFT = f"""{_LIVE},
     unpaid as (
         select o.id, sum(c.active) as active
         from organizations as o join plans as p on p.plan = o.plan
         join counts as c on c.organization_id = o.id and c.active > 0
         where :counted and p.policy in ('purchased', 'contract', 'follow') and not o.trial
-          and not exists (select from live where live.organization_id = o.id)
-          and not exists (select from seen where seen.organization_id = o.id
-              or (seen.organization_id is null and seen.customer_id = o.stripe_customer_id))
+          and not exists (select from live join seats as q on q.subscription_id = live.id
+              where live.organization_id = o.id)
+          and not exists (select from seen where seen.ours and (seen.organization_id = o.id
+              or (seen.organization_id is null and seen.customer_id = o.stripe_customer_id)))
         group by o.id
     ), wanted as (
         select u.id as subject, u.id as organization_id, null as subscription_id, true as urgent,
-            u.active || ' members are active and no subscription is: start one, or block them.'
-                as summary,
+            u.active || ' members are active and no subscription has seats: start one, or block '
+                || 'them.' as summary,
             jsonb_build_object('active', u.active) as detail
         from unpaid as u
         where not exists (select from findings as f where f.kind = :kind and f.closed_at is null

@@ -118,9 +118,9 @@ def move(
     It keeps its place among those that wait there. Of a kind of seats that one of those names as
     well the later one counts.
     """
-    there = _waiting(session, _of(to), APPROVED, *_NOT_MADE)
     for row in _waiting(session, _of(subscription_id), APPROVED):
         payload = orjson.loads(row.payload)
+        there = _waiting(session, _of(to), APPROVED, *_NOT_MADE)
         after = [each for each in there if each.received_at > row.received_at]
         later = {name for each in after for name in orjson.loads(each.payload)["quantities"]}
         if left := _without(payload["quantities"], later):
@@ -141,8 +141,11 @@ def move(
 
 def date(session: Session, waits: Collection[Approved], due_at: datetime) -> None:
     """Have these come due then."""
-    this = events.c.id.in_([each.id for each in waits]) & (events.c.state == "pending")
-    session.execute(update(events).where(this).values(**inbox.dated(due_at)))
+    these = events.c.id.in_([each.id for each in waits]) & (events.c.state == "pending")
+    # In the order in which a worker takes them: it may be taking these.
+    in_order = select(events.c.id).where(these).order_by(events.c.id.collate("C"))
+    found = session.scalars(in_order.with_for_update()).all()
+    session.execute(update(events).where(events.c.id.in_(found)).values(**inbox.dated(due_at)))
 
 
 def withdraw(
@@ -170,15 +173,16 @@ def leave_out(
 ) -> None:
     """Take these seat types out of what was approved, up to the request `through`: it is made.
 
-    That one stays for whoever works it off, with what is left of it. Where it is none of those that
-    wait, all of them were approved before; also those that wait where the seats were once.
-    `outcome` says what ended the others.
+    That one stays for whoever works it off, with what is left of it. Where it is no approval, all
+    of them were approved before; also those that wait where the seats were once. `outcome` says
+    what ended the others.
     """
+    # Of any state: it may have been taken out meanwhile for a later one, which still stands.
+    this = (events.c.id == through, events.c.type == APPROVED)
+    made = session.scalar(select(events.c.received_at).where(*this))
     for row in _waiting(session, _of_any(organization_id), APPROVED, *_NOT_MADE):
-        if row.id == through:
-            _take_out(session, row, seat_types)
-            return
-        _take_out(session, row, seat_types, outcome)
+        if made is None or row.received_at <= made:
+            _take_out(session, row, seat_types, None if row.id == through else outcome)
 
 
 def _take_out(

@@ -56,15 +56,15 @@ def withdrawn(shop: Shop) -> dict[str, int]:
     return dict(taken.quantities)
 
 
-def agree(shop: Shop, **quantities: int) -> None:
+def agree(shop: Shop, *, removals: bool = False, **quantities: int) -> None:
     """An account manager records what is agreed."""
     terms = Terms(
         kind="monthly",
         quantities=quantities,
         starts_at=moment(START),
         ends_at=None,
-        removals_allowed=None,
-        removals_because=None,
+        removals_allowed=removals or None,
+        removals_because="order 4711" if removals else None,
     )
     assert isinstance(contract.record(shop.services, "org_1", terms, actor=EVE), Contract)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.kill()
         process.wait()
     for pid in children(tmp_path):
-        if psutil.pid_exists(pid):
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 

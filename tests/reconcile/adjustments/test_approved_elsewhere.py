@@ -14,6 +14,7 @@ from reconcile.adjustments import contract
 from reconcile.errors import StripeGone
 from reconcile.policy.values import Refuse
 from reconcile.settling.work import Ended, work_off
+from reconcile.store import renewals
 from reconcile.store.renewals import APPROVED
 from reconcile.stripe_shapes import StripeSubscription
 from reconcile.tables import events
@@ -200,6 +201,22 @@ def test_a_change_that_is_made_ends_what_waits_elsewhere(monthly: Shop, clock: s
     assert pending(shop, new) == []
 
 
+def test_a_change_that_is_made_leaves_what_took_its_place(monthly: Shop, clock: str) -> None:
+    """A worker had it in hands when a later one came from elsewhere and ended it."""
+    shop, sub = monthly, begun(monthly, clock)
+    approve(shop, pro=8)
+    made = waiting(shop)
+    assert made is not None
+    assert withdrawn(shop) == {"pro": 8}
+    approve(shop, pro=9)
+    with shop.services.sessions.begin() as session:
+        renewals.leave_out(session, "org_1", {"pro"}, through=made.id, outcome="it is made")
+    assert pending(shop, sub) == [APPROVED]
+    found = waiting(shop)
+    assert found is not None
+    assert found.quantities == {"pro": 9}
+
+
 def test_it_waits_for_the_end_that_the_period_has_by_now(monthly: Shop, clock: str) -> None:
     """Somebody has it billed by the year: at the month's end nothing begins, and it was lost."""
     shop, sub = monthly, begun(monthly, clock)
@@ -264,3 +281,23 @@ def test_which_of_two_subscriptions_is_to_have_what_is_new_is_not_guessed(
     over(shop, subs[0])
     shop.settle(subs[1])
     assert shop.findings(subs[1]) == {"contract_drift"}
+
+
+def test_none_is_what_a_subscription_without_the_item_has(two_kinds: Shop, clock: str) -> None:
+    """Whoever replaced it left out what was to be taken away: the contract missed it for ever."""
+    shop = two_kinds
+    customer = shop.organization(base=3, test_clock=clock)
+    old = shop.subscribe(customer, {"base": 5, "voice": 2})
+    shop.settle(old)
+    agree(shop, removals=True, base=5, voice=2)
+    approve(shop, voice=0)
+    new = shop.subscribe(customer, {"base": 5})
+    over(shop, old)
+    shop.settle(new)
+    assert shop.findings(new) == {"contract_drift"}
+    in_its_hour(shop, old)
+    advance(shop, clock, period_end(shop, new) - HOUR_S // 2)
+    assert in_its_hour(shop, new).ended == Ended.DONE
+    assert agreed(shop)[-1] == {"base": 5, "voice": 0}
+    assert shop.findings(new) == set()
+    assert shop.writes(new) == 0

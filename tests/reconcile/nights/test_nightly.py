@@ -226,19 +226,6 @@ def test_a_roster_that_grew_without_an_event(shop: Shop) -> None:
     assert run(shop, night=date(2026, 3, 3)).differing == {}
 
 
-def test_members_without_any_subscription_are_told_by_sets(shop: Shop, sandbox: Sandbox) -> None:
-    shop.organization("org_1", voice=2)
-    before = calls(sandbox)
-    report = run(shop)
-    assert calls(sandbox) - before == 1
-    assert (report.bereft, report.findings_opened) == (1, 1)
-    assert shop.findings(None) == {"active_without_subscription"}
-    shop.activate("org_1", "voice", 0)
-    closing = run(shop, night=date(2026, 3, 2))
-    assert (closing.bereft, closing.findings_closed) == (0, 1)
-    assert shop.findings(None) == set()
-
-
 def test_one_failure_does_not_stop_the_run_and_is_left_to_a_worker(
     shop: Shop, sandbox: Sandbox
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from reconcile.actor import Actor
 from reconcile.nights import nightly
+from reconcile.policy.values import SeatPolicy
 from reconcile.settings import Settings
 from reconcile.store import contracts
 from tests.support.sandbox import Sandbox
@@ -19,7 +20,7 @@ def shop(settings: Settings, sandbox: Sandbox) -> Iterator[Shop]:
         yield opened
 
 
-def agreed(shop: Shop, organization_id: str, ends_at: datetime | None) -> None:
+def agreed(shop: Shop, organization_id: str, ends_at: datetime | None, **quantities: int) -> None:
     """Put a contract on record and plan nothing, as one imported from elsewhere."""
     with shop.services.sessions.begin() as session:
         contracts.record(
@@ -27,7 +28,7 @@ def agreed(shop: Shop, organization_id: str, ends_at: datetime | None) -> None:
             organization_id,
             Actor("cli:tests"),
             kind="monthly",
-            quantities={"pro": 6},
+            quantities=quantities or {"pro": 6},
             starts_at=shop.services.clock() - timedelta(days=300),
             ends_at=ends_at,
             removals=None,
@@ -56,3 +57,18 @@ def test_a_contract_that_ends_soon_is_told_by_the_night(shop: Shop) -> None:
         "near": {"contract_ending"},
         "over": {"contract_ended"},
     }
+
+
+def test_a_kind_of_seats_that_was_agreed_and_never_added_is_told_by_the_night(shop: Shop) -> None:
+    """Nothing else looks at it: no event comes, and there is no item to compare."""
+    contracted = shop.with_plan("agency", policy=SeatPolicy.CONTRACT, contract_kind="monthly")
+    customer = contracted.organization(base=3)
+    sub = contracted.subscribe(customer, {"base": 5})
+    contracted.settle(sub)
+    agreed(contracted, "org_1", None, base=5)
+    report = nightly.run(contracted.services, date(2026, 3, 1), writes=True)
+    assert report.differing == {}
+    agreed(contracted, "org_1", None, base=5, voice=2)
+    report = nightly.run(contracted.services, date(2026, 3, 2), writes=True)
+    assert report.differing == {"agreed seats": 1}
+    assert contracted.findings(sub) == {"contract_drift"}
